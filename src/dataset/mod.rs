@@ -1,0 +1,159 @@
+//! Floor 1: what a dataset is. A [`Dataset`] is a value in the static list [`ALL`]; everything above loops
+//! over the list or takes one `&Dataset`. The typed record behind it stops at [`check`].
+
+pub mod market_cap;
+pub mod ohlcv;
+pub mod record;
+pub mod rule;
+pub mod stocks;
+
+pub use record::{Facts, Fields, Malformed, Record, check};
+pub use rule::{Finding, RowRule, Rule, Scope, Severity};
+
+/// All datasets, in the order in which a day is collected.
+pub static ALL: &[&Dataset] = &[&stocks::DATASET, &ohlcv::DATASET, &market_cap::DATASET];
+
+/// One kind of record.
+#[derive(Debug)]
+pub struct Dataset {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// The table in schema `market`.
+    pub table: &'static str,
+    /// One line for lists.
+    pub about: &'static str,
+    /// The columns of the stream, in its order; the names are the table's.
+    pub columns: &'static [Column],
+    /// What identifies a row.
+    pub key: &'static [&'static str],
+    /// Records of single sessions, or masters that stand until the next one.
+    pub kind: Kind,
+    /// The rules that judge one row; their tests are in the dataset's file.
+    pub row_rules: fn() -> Vec<&'static Rule>,
+    /// The rules that need neighbours; promote checks them.
+    pub batch_rules: &'static [Rule],
+    /// Reads one row and judges it by the row rules.
+    pub check: record::Check,
+}
+
+/// How promote brings a dataset into production.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One row a key and session: update what differs, insert what is absent.
+    Series,
+    /// Masters as of sessions, kept as a history of changes and a table of the present.
+    Master,
+}
+
+/// A column of the stream and of the table.
+#[derive(Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its PostgreSQL type.
+    pub sql: &'static str,
+    /// What it holds, with the unit.
+    pub about: &'static str,
+}
+
+/// The name of the column that holds the session in every dataset.
+pub const TIME: &str = "time";
+
+impl Dataset {
+    /// The position of a column.
+    ///
+    /// # Panics
+    /// When the dataset has no such column: a mistake in the program.
+    pub fn index(&self, column: &str) -> usize {
+        self.columns
+            .iter()
+            .position(|c| c.name == column)
+            .expect("a column of the dataset")
+    }
+
+    /// Has it this column?
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|c| c.name == column)
+    }
+
+    /// The positions by which an ordered stream ascends: the session, then the rest of the key.
+    pub fn order(&self) -> Vec<usize> {
+        let rest = self.key.iter().filter(|k| **k != TIME);
+        std::iter::once(&TIME)
+            .chain(rest)
+            .map(|k| self.index(k))
+            .collect()
+    }
+
+    /// The header line of the stream, without its line feed.
+    pub fn header(&self) -> String {
+        self.column_list(|c| c.name.to_owned())
+    }
+
+    /// A comma-separated list made of all columns.
+    pub fn column_list(&self, each: impl Fn(&Column) -> String) -> String {
+        self.columns.iter().map(each).collect::<Vec<_>>().join(",")
+    }
+
+    /// All rules: those every row of any dataset must keep, those of a row, those of a batch.
+    pub fn rules(&self) -> Vec<&'static Rule> {
+        (self.row_rules)()
+            .into_iter()
+            .chain(self.batch_rules.iter())
+            .collect()
+    }
+}
+
+/// The dataset of that name.
+pub fn find(name: &str) -> Option<&'static Dataset> {
+    ALL.iter().copied().find(|d| d.name == name)
+}
+
+/// The version of the rules: a checksum over all of them, so that a batch names what judged it.
+pub fn rules_version() -> String {
+    let mut crc = crc32fast::Hasher::new();
+    let rules = ALL.iter().flat_map(|d| d.rules());
+    for rule in rule::STREAM_RULES.iter().chain(rules) {
+        crc.update(rule.name.as_bytes());
+        crc.update(rule.says.as_bytes());
+        crc.update(&[rule.severity as u8]);
+    }
+    format!("{:08x}", crc.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_dataset_is_well_formed() {
+        let mut names = HashSet::new();
+        for dataset in ALL {
+            assert!(names.insert(dataset.name), "{} twice", dataset.name);
+            assert!(dataset.key.contains(&TIME));
+            for key in dataset.key {
+                assert!(dataset.has(key), "{}: key {key}", dataset.name);
+            }
+            assert!(dataset.columns.iter().all(|c| !c.about.is_empty()));
+        }
+    }
+
+    #[test]
+    fn rules_are_named_after_their_dataset_and_explain_themselves() {
+        let mut names = HashSet::new();
+        for dataset in ALL {
+            for rule in dataset.rules() {
+                assert!(names.insert(rule.name), "{} twice", rule.name);
+                assert_eq!(rule.name.split('.').next(), Some(dataset.name), "{}", rule.name);
+                assert!(!rule.says.is_empty() && !rule.why.is_empty(), "{}", rule.name);
+                for column in rule.shows {
+                    assert!(dataset.has(column), "{} shows {column}", rule.name);
+                }
+            }
+        }
+        for rule in rule::STREAM_RULES {
+            assert!(names.insert(rule.name));
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Typed records: how a row is read from its fields, and what the rules may know while judging it.
+
+use chrono::{Datelike, NaiveDate};
+
+use super::rule::{Finding, RowRule, Rule, Severity};
+use crate::market::{Calendar, Isin, Market, SecurityType, StockCode};
+
+/// The fields of one row, unquoted; borrowed from the reader's buffers.
+#[derive(Clone, Copy)]
+pub struct Fields<'a> {
+    text: &'a [u8],
+    ends: &'a [usize],
+}
+
+/// A field that does not read as its column's type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Malformed {
+    /// The column's position; the number of columns when the row has another number of fields.
+    pub column: usize,
+    /// What was expected.
+    pub expected: &'static str,
+}
+
+type Read<T> = std::result::Result<T, Malformed>;
+
+impl<'a> Fields<'a> {
+    /// Fields by the text of a row without separators and the end of each field in it.
+    pub fn new(text: &'a [u8], ends: &'a [usize]) -> Self {
+        Self { text, ends }
+    }
+
+    /// How many fields the row has.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Is it a row without fields?
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// A field's bytes.
+    pub fn get(&self, column: usize) -> &'a [u8] {
+        let start = if column == 0 { 0 } else { self.ends[column - 1] };
+        &self.text[start..self.ends[column]]
+    }
+
+    /// A stock code.
+    pub fn code(&self, column: usize) -> Read<StockCode> {
+        StockCode::parse(self.get(column)).ok_or(Malformed {
+            column,
+            expected: "a code of six characters [0-9A-Z]",
+        })
+    }
+
+    /// An ISIN with a right check digit, or absent.
+    pub fn isin(&self, column: usize) -> Read<Option<Isin>> {
+        self.optional(column, Isin::parse, "an ISIN with a right check digit")
+    }
+
+    /// A market.
+    pub fn market(&self, column: usize) -> Read<Market> {
+        Market::parse(self.get(column)).ok_or(Malformed {
+            column,
+            expected: "KOSPI, KOSDAQ or KONEX",
+        })
+    }
+
+    /// A kind of security.
+    pub fn security_type(&self, column: usize) -> Read<SecurityType> {
+        SecurityType::parse(self.get(column)).ok_or(Malformed {
+            column,
+            expected: "STOCK, PREFERRED, REIT, SPAC, ETF or ETN",
+        })
+    }
+
+    /// A date, or absent.
+    pub fn date(&self, column: usize) -> Read<Option<NaiveDate>> {
+        self.optional(column, parse_date, "a date YYYY-MM-DD")
+    }
+
+    /// A whole number, or absent. Negative ones read, so that a rule can name them.
+    pub fn number(&self, column: usize) -> Read<Option<i64>> {
+        self.optional(column, parse_int, "a whole number")
+    }
+
+    /// A number of the size of a price (it fits an `integer` column), or absent.
+    pub fn price(&self, column: usize) -> Read<Option<i64>> {
+        let fits = |bytes: &[u8]| parse_int(bytes).filter(|n| i32::try_from(*n).is_ok());
+        self.optional(column, fits, "a whole number of at most 2147483647")
+    }
+
+    /// UTF-8 text; absent is empty.
+    pub fn text(&self, column: usize) -> Read<&'a str> {
+        std::str::from_utf8(self.get(column)).map_err(|_| Malformed {
+            column,
+            expected: "UTF-8 text",
+        })
+    }
+
+    /// `t` or `f`.
+    pub fn flag(&self, column: usize) -> Read<bool> {
+        match self.get(column) {
+            b"t" => Ok(true),
+            b"f" => Ok(false),
+            _ => Err(Malformed {
+                column,
+                expected: "t or f",
+            }),
+        }
+    }
+
+    fn optional<T>(
+        &self,
+        column: usize,
+        read: impl Fn(&[u8]) -> Option<T>,
+        expected: &'static str,
+    ) -> Read<Option<T>> {
+        match self.get(column) {
+            [] => Ok(None),
+            bytes => read(bytes).map(Some).ok_or(Malformed { column, expected }),
+        }
+    }
+}
+
+/// Insists on a value.
+pub fn required<T>(value: Option<T>, column: usize) -> Read<T> {
+    value.ok_or(Malformed {
+        column,
+        expected: "a value",
+    })
+}
+
+/// Reads `YYYY-MM-DD`, nothing else.
+pub fn parse_date(bytes: &[u8]) -> Option<NaiveDate> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *bytes else {
+        return None;
+    };
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0u32, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0'))
+        })
+    };
+    let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
+    NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
+}
+
+/// Reads a whole number with an optional minus sign; at most 18 digits, so that sums of two fit.
+pub fn parse_int(bytes: &[u8]) -> Option<i64> {
+    let (negative, digits) = match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let mut value = 0i64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(if negative { -value } else { value })
+}
+
+/// What the rules may know besides the row: the stream's preamble, the calendar and the clock.
+pub struct Facts<'a> {
+    /// The trading calendar.
+    pub calendar: &'a Calendar,
+    /// The date in Seoul.
+    pub today: NaiveDate,
+    /// The range that the stream claims.
+    pub range: (NaiveDate, NaiveDate),
+    /// The unit to which the source rounds traded values, in KRW: the tolerance of rules about value.
+    pub value_unit: i64,
+}
+
+/// A typed record of a dataset.
+pub trait Record: Sized + 'static {
+    /// The rules about one row.
+    const RULES: &'static [RowRule<Self>];
+
+    /// Reads the record; the number of fields is right already.
+    fn read(fields: &Fields) -> Read<Self>;
+}
+
+/// [`check`] of some record.
+pub type Check = fn(&Fields, &Facts, &mut Vec<Finding>) -> Read<()>;
+
+/// Reads one row and adds what it breaks to the findings, up to the first reject.
+pub fn check<R: Record>(fields: &Fields, facts: &Facts, findings: &mut Vec<Finding>) -> Read<()> {
+    let record = R::read(fields)?;
+    for rule in R::RULES {
+        if let Some(severity) = (rule.test)(&record, facts) {
+            findings.push(Finding {
+                rule: &rule.rule,
+                severity,
+            });
+            if severity >= Severity::Reject {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rules of a record, without their tests.
+pub fn rules_of<R: Record>() -> Vec<&'static Rule> {
+    R::RULES.iter().map(|r| &r.rule).collect()
+}
+
+/// Appends a field and the separator before it.
+pub struct RowWriter<'a> {
+    out: &'a mut Vec<u8>,
+    begun: bool,
+}
+
+impl<'a> RowWriter<'a> {
+    /// Begins a row at the end of a buffer.
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, begun: false }
+    }
+
+    fn separate(&mut self) {
+        if self.begun {
+            self.out.push(b',');
+        }
+        self.begun = true;
+    }
+
+    /// Bytes that need no quotes: codes, names of markets.
+    pub fn plain(&mut self, bytes: &[u8]) -> &mut Self {
+        self.separate();
+        self.out.extend_from_slice(bytes);
+        self
+    }
+
+    /// Text, quoted where CSV asks for it.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.separate();
+        if text.bytes().any(|b| matches!(b, b',' | b'"' | b'\r' | b'\n')) || text.starts_with('#') {
+            self.out.push(b'"');
+            for byte in text.bytes() {
+                match byte {
+                    b'"' => self.out.extend_from_slice(b"\"\""),
+                    // A field holds no line end: the stream is read line by line.
+                    b'\r' | b'\n' => self.out.push(b' '),
+                    _ => self.out.push(byte),
+                }
+            }
+            self.out.push(b'"');
+        } else {
+            self.out.extend_from_slice(text.as_bytes());
+        }
+        self
+    }
+
+    /// A whole number.
+    pub fn number(&mut self, value: i64) -> &mut Self {
+        self.separate();
+        self.out
+            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self
+    }
+
+    /// A whole number, or nothing.
+    pub fn optional(&mut self, value: Option<i64>) -> &mut Self {
+        match value {
+            Some(value) => self.number(value),
+            None => self.plain(b""),
+        }
+    }
+
+    /// A date as `YYYY-MM-DD`.
+    pub fn date(&mut self, date: NaiveDate) -> &mut Self {
+        self.separate();
+        let pair = |n: u32| {
+            [
+                b'0' + u8::try_from(n / 10).unwrap_or(0),
+                b'0' + u8::try_from(n % 10).unwrap_or(0),
+            ]
+        };
+        let year = date.year().unsigned_abs();
+        for part in [
+            &pair(year / 100)[..],
+            &pair(year % 100),
+            b"-",
+            &pair(date.month()),
+            b"-",
+            &pair(date.day()),
+        ] {
+            self.out.extend_from_slice(part);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::ymd;
+
+    #[test]
+    fn numbers() {
+        for (text, value) in [
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("123456789012345678", Some(123_456_789_012_345_678)),
+        ] {
+            assert_eq!(parse_int(text.as_bytes()), value);
+        }
+        for bad in [
+            "",
+            "-",
+            "+5",
+            "1.0",
+            "1e3",
+            "NaN",
+            "inf",
+            " 1",
+            "1,000",
+            "1234567890123456789",
+            "１",
+        ] {
+            assert_eq!(parse_int(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(parse_date(b"2024-02-29"), Some(ymd(2024, 2, 29)));
+        for bad in ["2023-02-29", "2024-2-29", "20240229", "2024-02-29 00:00:00", ""] {
+            assert_eq!(parse_date(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn rows_are_quoted_where_needed() {
+        let mut out = Vec::new();
+        RowWriter::new(&mut out)
+            .plain(b"005930")
+            .date(ymd(2026, 1, 2))
+            .text("a,\"b\"\nc")
+            .text("#x")
+            .optional(None)
+            .number(-7);
+        assert_eq!(out, b"005930,2026-01-02,\"a,\"\"b\"\" c\",\"#x\",,-7");
+    }
+}

@@ -1,0 +1,148 @@
+//! Rules: named, dated, with a scope and a severity. `kdata explain` prints what stands here.
+
+use super::record::Facts;
+
+/// What a broken rule does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// A remark for the record.
+    Note,
+    /// The row goes on; someone should look at it.
+    Flag,
+    /// The row does not go on.
+    Reject,
+    /// The batch does not go on.
+    Gate,
+}
+
+impl Severity {
+    /// The word in streams and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Flag => "flag",
+            Self::Reject => "reject",
+            Self::Gate => "gate",
+        }
+    }
+}
+
+/// What a rule looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// One row.
+    Row,
+    /// A row and the one before it in key order.
+    Group,
+    /// A batch and what production holds of the sessions around it.
+    Batch,
+}
+
+impl Scope {
+    /// The word in `kdata explain`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Row => "row (validate)",
+            Self::Group => "neighbouring rows of the stream (validate)",
+            Self::Batch => "batch and neighbouring sessions (promote)",
+        }
+    }
+}
+
+/// A rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// `dataset.what_holds`.
+    pub name: &'static str,
+    /// What breaking it does; a test may soften it on evidence.
+    pub severity: Severity,
+    /// What it looks at.
+    pub scope: Scope,
+    /// What is wrong with a row that breaks it; the message of its marks.
+    pub says: &'static str,
+    /// Why it stands, since when, and its exceptions.
+    pub why: &'static str,
+    /// The columns that its marks show.
+    pub shows: &'static [&'static str],
+}
+
+/// A rule about one row, with its test: `None` when it holds or does not apply, else the severity.
+pub struct RowRule<R: 'static> {
+    /// The rule.
+    pub rule: Rule,
+    /// Its test.
+    pub test: fn(&R, &Facts) -> Option<Severity>,
+}
+
+/// A rule that a row broke.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// How grave it is for this row.
+    pub severity: Severity,
+}
+
+/// Breaks with a reject unless the condition holds.
+pub fn must(holds: bool) -> Option<Severity> {
+    (!holds).then_some(Severity::Reject)
+}
+
+/// The rules that hold for every row of every dataset; validate tests them on the fields.
+pub static STREAM_RULES: &[Rule] = &[WELL_FORMED, ON_A_SESSION, NOT_IN_FUTURE, IN_RANGE, KEY_UNIQUE];
+
+/// Every field reads as its column's type.
+pub const WELL_FORMED: Rule = Rule {
+    name: "row.well_formed",
+    severity: Severity::Reject,
+    scope: Scope::Row,
+    says: "a field does not read as its column's type",
+    why: "Codes are six characters [0-9A-Z] (a lost leading zero or lower case shows here), dates are \
+          YYYY-MM-DD, numbers are whole and without sign, exponent, NaN or thousands separators, text is UTF-8, \
+          and a row has as many fields as the header.",
+    shows: &[],
+};
+
+/// The row's date is a session.
+pub const ON_A_SESSION: Rule = Rule {
+    name: "row.on_a_session",
+    severity: Severity::Reject,
+    scope: Scope::Row,
+    says: "the market was closed on that day",
+    why: "A bar, cap or master belongs to a session of the trading calendar. Saturdays were sessions until \
+          1998-12-05. Where the calendar does not reach (kdata calendar), the row is flagged instead. A holiday \
+          that was declared or lifted later belongs into KDATA_CALENDAR.",
+    shows: &["time"],
+};
+
+/// The row's date is not after today.
+pub const NOT_IN_FUTURE: Rule = Rule {
+    name: "row.not_in_future",
+    severity: Severity::Reject,
+    scope: Scope::Row,
+    says: "the session is still to come",
+    why: "Nothing is known of a session before it was held. The clock is Asia/Seoul's.",
+    shows: &["time"],
+};
+
+/// The row's date lies in the range that the stream claims.
+pub const IN_RANGE: Rule = Rule {
+    name: "row.in_range",
+    severity: Severity::Reject,
+    scope: Scope::Row,
+    says: "the session lies outside of the range that the stream claims",
+    why: "A batch is judged, promoted and rolled back by the sessions of its preamble (from, to); a source that \
+          answers with another date than was asked for has not answered.",
+    shows: &["time"],
+};
+
+/// A key occurs once.
+pub const KEY_UNIQUE: Rule = Rule {
+    name: "row.key_unique",
+    severity: Severity::Reject,
+    scope: Scope::Group,
+    says: "the key occurs more than once",
+    why: "If the rows are the same, the first goes on and the others do not. If they differ, nobody knows which \
+          is right, and none goes on.",
+    shows: &[],
+};

@@ -1,0 +1,146 @@
+//! Expected errors: what happened, where, what to do, and the exit code that scripts branch on.
+//! Bugs panic.
+
+use miette::Diagnostic;
+use thiserror::Error as ThisError;
+
+/// What every fallible function of the crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The exit codes and their meaning; README and `--help` print this list.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done, or the market was closed"),
+    (1, "internal error, or the disk or the database failed"),
+    (2, "usage or configuration"),
+    (3, "a data gate failed: the data look wrong"),
+    (4, "source down, or retries spent: try later"),
+    (
+        5,
+        "refused to protect data (broken stream, not validated, newer schema, simulated data into a live database)",
+    ),
+    (6, "credentials refused, or blocked"),
+    (7, "partial: the source could not give some codes"),
+    (8, "another run holds the lock"),
+    (9, "not published yet"),
+    (130, "interrupted (SIGINT)"),
+    (143, "terminated (SIGTERM)"),
+];
+
+/// An expected error.
+#[derive(Debug, ThisError, Diagnostic)]
+#[allow(missing_docs)]
+pub enum Error {
+    /// A wrong option, setting or combination of them.
+    #[error("{what}")]
+    #[diagnostic(code(kdata::usage), help("{help}"))]
+    Usage { what: String, help: String },
+
+    /// A gate judged the data wrong.
+    #[error("{what}")]
+    #[diagnostic(code(kdata::gate), help("{help}"))]
+    Gate { what: String, help: String },
+
+    /// A source did not answer, or not what it should.
+    #[error("{what}")]
+    #[diagnostic(code(kdata::source), help("{help}"))]
+    Source { what: String, help: String },
+
+    /// The stream is cut, changed, or not of this version.
+    #[error("broken stream: {what}")]
+    #[diagnostic(code(kdata::stream), help("{help}"))]
+    Stream { what: String, help: String },
+
+    /// Carrying on would put data at risk.
+    #[error("refused: {what}")]
+    #[diagnostic(code(kdata::refused), help("{help}"))]
+    Refused { what: String, help: String },
+
+    /// Credentials were refused, or the source blocks us.
+    #[error("{what}")]
+    #[diagnostic(code(kdata::credentials), help("{help}"))]
+    Credentials { what: String, help: String },
+
+    /// Another run holds the lock.
+    #[error("{what}")]
+    #[diagnostic(code(kdata::locked), help("{help}"))]
+    Locked { what: String, help: String },
+
+    /// The source has not published the session yet.
+    #[error("{what}")]
+    #[diagnostic(code(kdata::not_published), help("{help}"))]
+    NotPublished { what: String, help: String },
+
+    /// The stage before failed and said why: its reason and code are passed on.
+    #[error("the stage before this one failed: {reason}")]
+    #[diagnostic(
+        code(kdata::upstream),
+        help("nothing was kept; mend the cause above and run the pipe again")
+    )]
+    Upstream { code: u8, reason: String },
+
+    /// The database answered with an error.
+    #[error("database: {what}")]
+    #[diagnostic(code(kdata::database), help("{help}"))]
+    Database { what: String, help: String },
+
+    /// Reading or writing failed.
+    #[error("{what}: {cause}")]
+    #[diagnostic(code(kdata::io), help("check the path, its permissions and the space left"))]
+    Io { what: String, cause: std::io::Error },
+
+    /// Our standard output was closed: the reader has had enough.
+    #[error("standard output was closed")]
+    #[diagnostic(code(kdata::closed))]
+    ClosedOutput,
+}
+
+impl Error {
+    /// The exit code of the process, one of [`EXIT_CODES`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::ClosedOutput => 0,
+            Self::Database { .. } | Self::Io { .. } => 1,
+            Self::Usage { .. } => 2,
+            Self::Gate { .. } => 3,
+            Self::Source { .. } => 4,
+            Self::Stream { .. } | Self::Refused { .. } => 5,
+            Self::Credentials { .. } => 6,
+            Self::Locked { .. } => 8,
+            Self::NotPublished { .. } => 9,
+            Self::Upstream { code, .. } => *code,
+        }
+    }
+
+    /// A broken stream and what to do about it.
+    pub fn stream(what: impl Into<String>) -> Self {
+        Self::Stream {
+            what: what.into(),
+            help: "nothing was kept; run the whole pipe again".into(),
+        }
+    }
+
+    /// A usage error.
+    pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Usage {
+            what: what.into(),
+            help: help.into(),
+        }
+    }
+
+    /// An error of reading or writing; a closed standard output is told apart.
+    pub fn io(what: impl Into<String>, cause: std::io::Error) -> Self {
+        Self::Io {
+            what: what.into(),
+            cause,
+        }
+    }
+
+    /// An error of writing the stream to standard output.
+    pub fn output(cause: std::io::Error) -> Self {
+        if cause.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::ClosedOutput
+        } else {
+            Self::io("cannot write the stream", cause)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Markets and kinds of securities.
+
+use std::fmt;
+
+/// A market of KRX. KOSDAQ GLOBAL is a segment of KOSDAQ, not a market.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum Market {
+    Kospi,
+    Kosdaq,
+    Konex,
+}
+
+impl Market {
+    /// All markets, in the order in which they are printed.
+    pub const ALL: [Self; 3] = [Self::Kospi, Self::Kosdaq, Self::Konex];
+
+    /// The name in streams and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kospi => "KOSPI",
+            Self::Kosdaq => "KOSDAQ",
+            Self::Konex => "KONEX",
+        }
+    }
+
+    /// Reads the name as written in streams and tables.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|m| m.as_str().as_bytes() == bytes)
+    }
+}
+
+impl fmt::Display for Market {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What kind of security a code is. Tick sizes and price limits depend on it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum SecurityType {
+    /// Common shares, also of foreign issuers, depositary receipts and listed infrastructure funds.
+    Stock,
+    Preferred,
+    Reit,
+    Spac,
+    Etf,
+    Etn,
+}
+
+impl SecurityType {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Stock,
+        Self::Preferred,
+        Self::Reit,
+        Self::Spac,
+        Self::Etf,
+        Self::Etn,
+    ];
+
+    /// The name in streams and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stock => "STOCK",
+            Self::Preferred => "PREFERRED",
+            Self::Reit => "REIT",
+            Self::Spac => "SPAC",
+            Self::Etf => "ETF",
+            Self::Etn => "ETN",
+        }
+    }
+
+    /// Reads the name as written in streams and tables.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.as_str().as_bytes() == bytes)
+    }
+
+    /// Exchange traded products have tick sizes and limits of their own.
+    pub fn is_exchange_traded_product(self) -> bool {
+        matches!(self, Self::Etf | Self::Etn)
+    }
+
+    /// The kind of a share by its code and Korean name, for sources that do not say it.
+    ///
+    /// Common shares end in `0`, preferred ones in 5, 7, 9, K, L or M. A SPAC says 스팩 or 기업인수목적.
+    /// A REIT says 리츠 and is listed on KOSPI; 메리츠 and 블리츠 are other words.
+    pub fn of_share(code: crate::market::StockCode, name: &str, market: Market) -> Self {
+        if code.as_bytes()[5] != b'0' {
+            Self::Preferred
+        } else if name.contains("스팩") || name.contains("기업인수목적") {
+            Self::Spac
+        } else if market == Market::Kospi && says_reit(name) {
+            Self::Reit
+        } else {
+            Self::Stock
+        }
+    }
+}
+
+fn says_reit(name: &str) -> bool {
+    name.match_indices("리츠")
+        .any(|(at, _)| !name[..at].ends_with(['메', '블']))
+}
+
+impl fmt::Display for SecurityType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::StockCode;
+
+    #[test]
+    fn kinds_of_shares() {
+        for (code, name, market, kind) in [
+            ("005930", "삼성전자", Market::Kospi, SecurityType::Stock),
+            ("005935", "삼성전자우", Market::Kospi, SecurityType::Preferred),
+            (
+                "00680K",
+                "미래에셋증권2우B",
+                Market::Kospi,
+                SecurityType::Preferred,
+            ),
+            ("115960", "연우", Market::Kosdaq, SecurityType::Stock),
+            ("138040", "메리츠금융지주", Market::Kospi, SecurityType::Stock),
+            ("0088D0", "메리츠제1호스팩", Market::Kosdaq, SecurityType::Spac),
+            ("088260", "이리츠코크렙", Market::Kospi, SecurityType::Reit),
+            ("395400", "SK리츠", Market::Kospi, SecurityType::Reit),
+            ("369370", "블리츠웨이", Market::Kosdaq, SecurityType::Stock),
+        ] {
+            let code = StockCode::parse(code.as_bytes()).unwrap();
+            assert_eq!(SecurityType::of_share(code, name, market), kind, "{name}");
+        }
+    }
+}
