@@ -113,26 +113,17 @@ impl Error {
 
     /// A broken stream and what to do about it.
     pub fn stream(what: impl Into<String>) -> Self {
-        Self::Stream {
-            what: what.into(),
-            help: "nothing was kept; run the whole pipe again".into(),
-        }
+        Self::Stream { what: what.into(), help: "nothing was kept; run the whole pipe again".into() }
     }
 
     /// A usage error.
     pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::Usage {
-            what: what.into(),
-            help: help.into(),
-        }
+        Self::Usage { what: what.into(), help: help.into() }
     }
 
     /// An error of reading or writing; a closed standard output is told apart.
     pub fn io(what: impl Into<String>, cause: std::io::Error) -> Self {
-        Self::Io {
-            what: what.into(),
-            cause,
-        }
+        Self::Io { what: what.into(), cause }
     }
 
     /// An error of writing the stream to standard output.

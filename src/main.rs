@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `kdata` binary: read the settings, parse, run, report an error, map it to an exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kdata::cli::main()
+}

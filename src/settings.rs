@@ -33,25 +33,13 @@ impl fmt::Debug for Secret {
 
 /// A setting: its variable, and what it is for. `.env.example` lists them all (a test compares).
 pub const VARIABLES: &[(&str, &str)] = &[
-    (
-        "DATABASE_URL",
-        "the database; absent: a private cluster that kdata starts itself",
-    ),
+    ("DATABASE_URL", "the database; absent: a private cluster that kdata starts itself"),
     ("KDATA_HOME", "folder of the private cluster and of kdata's state"),
-    (
-        "KDATA_PG_BIN",
-        "folder of the PostgreSQL server binaries (initdb, postgres)",
-    ),
-    (
-        "KDATA_BACKEND",
-        "storage of a new database: auto, timescale or native",
-    ),
+    ("KDATA_PG_BIN", "folder of the PostgreSQL server binaries (initdb, postgres)"),
+    ("KDATA_BACKEND", "storage of a new database: auto, timescale or native"),
     ("KDATA_CALENDAR", "a file laid over the shipped trading calendar"),
     ("KDATA_MARCAP", "marcap's yearly files: a folder or a base URL"),
-    (
-        "KDATA_NOW",
-        "the time to take for now (RFC 3339), for drills and tests",
-    ),
+    ("KDATA_NOW", "the time to take for now (RFC 3339), for drills and tests"),
     ("KDATA_LOG", "log filter on stderr, e.g. kdata=debug"),
 ];
 
@@ -87,6 +75,8 @@ pub struct Settings {
     pub marcap: Option<String>,
     /// `KDATA_LOG`.
     pub log: Option<String>,
+    /// Where downloads are kept while they are read.
+    pub temporary: PathBuf,
     /// `COLUMNS`, when set: the width of tables where there is no terminal.
     pub columns: Option<u16>,
     calendar_file: Option<PathBuf>,
@@ -98,7 +88,7 @@ impl Settings {
     pub fn from_environment() -> Result<Self> {
         match dotenvy::dotenv() {
             Ok(_) => {}
-            Err(error) if error.not_found() => {}
+            Err(error) if error.not_found() || is_unreadable_folder(&error) => {}
             Err(error) => {
                 return Err(Error::usage(
                     format!("the .env file cannot be read: {}", describe(&error)),
@@ -119,14 +109,12 @@ impl Settings {
         };
         let fixed_now = text("KDATA_NOW")?
             .map(|value| {
-                DateTime::parse_from_rfc3339(&value)
-                    .map(|t| t.to_utc())
-                    .map_err(|_| {
-                        Error::usage(
-                            format!("KDATA_NOW={value} is not a time"),
-                            "write it like 2026-11-20T18:00:00+09:00",
-                        )
-                    })
+                DateTime::parse_from_rfc3339(&value).map(|t| t.to_utc()).map_err(|_| {
+                    Error::usage(
+                        format!("KDATA_NOW={value} is not a time"),
+                        "write it like 2026-11-20T18:00:00+09:00",
+                    )
+                })
             })
             .transpose()?;
         Ok(Self {
@@ -135,12 +123,11 @@ impl Settings {
             user_home: path("HOME")?,
             xdg_data_home: path("XDG_DATA_HOME")?,
             pg_bin: path("KDATA_PG_BIN")?,
-            path: text("PATH")?
-                .map(|p| std::env::split_paths(&p).collect())
-                .unwrap_or_default(),
+            path: text("PATH")?.map(|p| std::env::split_paths(&p).collect()).unwrap_or_default(),
             backend,
             marcap: text("KDATA_MARCAP")?,
             log: text("KDATA_LOG")?,
+            temporary: std::env::temp_dir(),
             columns: text("COLUMNS")?.and_then(|c| c.parse().ok()),
             calendar_file: path("KDATA_CALENDAR")?,
             fixed_now,
@@ -170,19 +157,15 @@ impl Settings {
 }
 
 /// An empty value counts as absent: cron and compose files often set NAME= for "none".
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn text(name: &str) -> Result<Option<String>> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(Error::usage(
-            format!("{name} is not UTF-8"),
-            "set it again in a UTF-8 locale",
-        )),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Error::usage(format!("{name} is not UTF-8"), "set it again in a UTF-8 locale"))
+        }
     }
 }
 
@@ -190,14 +173,18 @@ fn path(name: &str) -> Result<Option<PathBuf>> {
     Ok(text(name)?.map(PathBuf::from))
 }
 
+/// `sudo -u` from a folder that the user may not enter: there is no .env for this user.
+fn is_unreadable_folder(error: &dotenvy::Error) -> bool {
+    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    matches!(error, dotenvy::Error::Io(e) if denied(e))
+        && std::fs::metadata(".env").is_err_and(|e| denied(&e))
+}
+
 /// dotenvy's parse error quotes the whole line, which may hold a secret: the line's name alone is told.
 fn describe(error: &dotenvy::Error) -> String {
     match error {
         dotenvy::Error::LineParse(line, _) => {
-            let name: String = line
-                .chars()
-                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                .collect();
+            let name: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
             format!("a line that begins with `{name}` is not NAME=value")
         }
         other => other.to_string(),
@@ -216,20 +203,14 @@ mod tests {
     #[test]
     fn a_bad_env_line_does_not_leak() {
         let error = dotenvy::Error::LineParse("TOKEN hunter2".into(), 5);
-        assert_eq!(
-            describe(&error),
-            "a line that begins with `TOKEN` is not NAME=value"
-        );
+        assert_eq!(describe(&error), "a line that begins with `TOKEN` is not NAME=value");
     }
 
     #[test]
     fn the_example_lists_every_variable() {
         let example = include_str!("../.env.example");
         for (name, _) in VARIABLES {
-            assert!(
-                example.contains(&format!("{name}=")),
-                "{name} is missing in .env.example"
-            );
+            assert!(example.contains(&format!("{name}=")), "{name} is missing in .env.example");
         }
     }
 }

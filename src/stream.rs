@@ -145,13 +145,9 @@ impl Preamble {
 
     fn parse(line: &[u8]) -> Result<Self> {
         let broken = |what: String| Error::stream(what);
-        let line = std::str::from_utf8(line)
-            .ok()
-            .filter(|l| l.starts_with(MAGIC))
-            .ok_or_else(|| not_a_stream())?;
-        let (version, rest) = line[MAGIC.len()..]
-            .split_once(' ')
-            .unwrap_or((&line[MAGIC.len()..], ""));
+        let line =
+            std::str::from_utf8(line).ok().filter(|l| l.starts_with(MAGIC)).ok_or_else(|| not_a_stream())?;
+        let (version, rest) = line[MAGIC.len()..].split_once(' ').unwrap_or((&line[MAGIC.len()..], ""));
         if version != VERSION.to_string() {
             return Err(Error::Stream {
                 what: format!("it is of version {version:?}, this kdata reads version {VERSION}"),
@@ -167,10 +163,7 @@ impl Preamble {
                 .ok_or_else(|| broken(format!("the preamble (first line) lacks {key}=")))
         };
         let odd = |key: &str| {
-            broken(format!(
-                "the preamble (first line) has an unknown {key}={:?}",
-                get(key).unwrap_or("")
-            ))
+            broken(format!("the preamble (first line) has an unknown {key}={:?}", get(key).unwrap_or("")))
         };
         let date = |key: &str| get(key)?.parse::<NaiveDate>().map_err(|_| odd(key));
         let one_of = |key: &str, words: &[&str]| {
@@ -205,9 +198,7 @@ impl Preamble {
         let listed: Vec<&str> = self.provides.split(',').collect();
         let all = self.provides == "all";
         let columns = self.dataset.columns.iter().map(|c| c.name);
-        columns
-            .filter(|c| all || listed.contains(c) || self.dataset.key.contains(c))
-            .collect()
+        columns.filter(|c| all || listed.contains(c) || self.dataset.key.contains(c)).collect()
     }
 }
 
@@ -272,10 +263,7 @@ const MARKS: [(&str, MarkKind); 5] = [
 
 fn mark_kind(line: &[u8]) -> Option<MarkKind> {
     let word = &line[..memchr(b' ', line).unwrap_or(line.len())];
-    MARKS
-        .iter()
-        .find(|(name, _)| name.as_bytes() == word)
-        .map(|(_, kind)| *kind)
+    MARKS.iter().find(|(name, _)| name.as_bytes() == word).map(|(_, kind)| *kind)
 }
 
 /// A mark read back: its kind and its pairs.
@@ -293,10 +281,7 @@ impl Mark {
         let kind = mark_kind(line).ok_or_else(unreadable)?;
         let text = std::str::from_utf8(line).map_err(|_| unreadable())?;
         let rest = text.split_once(' ').map_or("", |(_, rest)| rest);
-        Ok(Self {
-            kind,
-            pairs: pairs(rest).ok_or_else(unreadable)?,
-        })
+        Ok(Self { kind, pairs: pairs(rest).ok_or_else(unreadable)? })
     }
 
     /// A value by its key.
@@ -306,9 +291,19 @@ impl Mark {
 }
 
 fn shorten(line: &[u8]) -> String {
-    String::from_utf8_lossy(&line[..line.len().min(80)])
-        .escape_debug()
-        .to_string()
+    String::from_utf8_lossy(&line[..line.len().min(80)]).escape_debug().to_string()
+}
+
+/// Bytes as text that loses nothing: what is not UTF-8 stands as `\\xNN`.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
 }
 
 /// `key=value` pairs; a value with blanks, quotes or line ends is quoted like a JSON string.
@@ -316,10 +311,7 @@ fn push_pair(line: &mut String, key: &str, value: &str) {
     line.push(' ');
     line.push_str(key);
     line.push('=');
-    let bare = !value.is_empty()
-        && value
-            .bytes()
-            .all(|b| b > b' ' && b != b'"' && b != b'\\' && b != 0x7f);
+    let bare = !value.is_empty() && value.bytes().all(|b| b > b' ' && b != b'"' && b != b'\\' && b != 0x7f);
     if bare {
         line.push_str(value);
         return;
@@ -421,7 +413,7 @@ impl<W: Write> Writer<W> {
         self.mark.push_str("#reject");
         let _ = write!(self.mark, " line={line} rule={rule}");
         push_pair(&mut self.mark, "msg", message);
-        push_pair(&mut self.mark, "row", &String::from_utf8_lossy(row));
+        push_pair(&mut self.mark, "row", &printable(row));
         self.push_mark()
     }
 
@@ -462,11 +454,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn flush_when_full(&mut self) -> Result<()> {
-        if self.buffer.len() >= CHUNK {
-            self.flush_buffer()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= CHUNK { self.flush_buffer() } else { Ok(()) }
     }
 
     fn flush_buffer(&mut self) -> Result<()> {
@@ -485,9 +473,7 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> Result<Counts> {
         self.flush_buffer()?;
         let trailer = self.counts.trailer(self.crc.clone().finalize());
-        self.out
-            .write_all(format!("{trailer}\n").as_bytes())
-            .map_err(Error::output)?;
+        self.out.write_all(format!("{trailer}\n").as_bytes()).map_err(Error::output)?;
         self.out.flush().map_err(Error::output)?;
         Ok(self.counts)
     }
@@ -508,9 +494,7 @@ pub fn write_abort(out: &mut impl Write, error: &Error) -> Result<()> {
     };
     push_pair(&mut line, "reason", &reason);
     line.push('\n');
-    out.write_all(line.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(Error::output)
+    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(Error::output)
 }
 
 /// A line of a stream.
@@ -726,9 +710,7 @@ impl<R: Read> Reader<R> {
             ("flagged", self.counts.flagged),
             ("missing", self.counts.missing),
         ];
-        let count = counted
-            .iter()
-            .find(|(key, n)| claim(key).is_some_and(|c| c != n.to_string()));
+        let count = counted.iter().find(|(key, n)| claim(key).is_some_and(|c| c != n.to_string()));
         Error::stream(match (claim("crc32"), count) {
             (_, Some((key, n))) => {
                 format!(
@@ -752,10 +734,7 @@ fn parse_abort(line: &[u8]) -> Option<Error> {
     let text = std::str::from_utf8(line.strip_prefix(b"#abort ")?).ok()?;
     let pairs = pairs(text)?;
     let get = |key: &str| pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
-    Some(Error::Upstream {
-        code: get("code")?.parse().ok().filter(|c| *c != 0)?,
-        reason: get("reason")?,
-    })
+    Some(Error::Upstream { code: get("code")?.parse().ok().filter(|c| *c != 0)?, reason: get("reason")? })
 }
 
 #[cfg(test)]
@@ -786,21 +765,12 @@ mod tests {
     fn sample() -> Vec<u8> {
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out, &preamble()).unwrap();
-        writer
-            .row(|b| b.extend_from_slice(b"005930,2026-01-02,1,1,1,1,1,1,1,KOSPI,STOCK"))
-            .unwrap();
-        writer
-            .reject(7, "a.b", "bad \"x\" \\ y", b"q,\"w\"\n\xff")
-            .unwrap();
-        let finding = Finding {
-            rule: &rule::WELL_FORMED,
-            severity: Severity::Flag,
-        };
+        writer.row(|b| b.extend_from_slice(b"005930,2026-01-02,1,1,1,1,1,1,1,KOSPI,STOCK")).unwrap();
+        writer.reject(7, "a.b", "bad \"x\" \\ y", b"q,\"w\"\n\xff").unwrap();
+        let finding = Finding { rule: &rule::WELL_FORMED, severity: Severity::Flag };
         writer.remark(&finding, "005930,2026-01-02", "look here").unwrap();
         writer.missing("000660", "timeout").unwrap();
-        writer
-            .row(|b| b.extend_from_slice(b"005935,2026-01-02,1,1,1,1,1,1,1,KOSPI,STOCK"))
-            .unwrap();
+        writer.row(|b| b.extend_from_slice(b"005935,2026-01-02,1,1,1,1,1,1,1,KOSPI,STOCK")).unwrap();
         writer.finish().unwrap();
         out
     }
@@ -818,24 +788,14 @@ mod tests {
     #[test]
     fn round_trip() {
         let bytes = sample();
-        assert_eq!(
-            read_all(&bytes).unwrap(),
-            Counts {
-                rows: 2,
-                rejected: 1,
-                flagged: 1,
-                missing: 1
-            }
-        );
+        assert_eq!(read_all(&bytes).unwrap(), Counts { rows: 2, rejected: 1, flagged: 1, missing: 1 });
         let (mut reader, preamble) = Reader::new(&bytes[..]).unwrap();
         assert_eq!(preamble.line(), self::preamble().line());
         reader.next().unwrap();
-        let Some(Line::Mark(line)) = reader.next().unwrap() else {
-            panic!("a mark")
-        };
+        let Some(Line::Mark(line)) = reader.next().unwrap() else { panic!("a mark") };
         let mark = Mark::parse(line).unwrap();
         assert_eq!(mark.get("msg"), Some("bad \"x\" \\ y"));
-        assert_eq!(mark.get("row"), Some("q,\"w\"\n\u{fffd}"));
+        assert_eq!(mark.get("row"), Some("q,\"w\"\n\\xff"));
     }
 
     #[test]
@@ -877,10 +837,7 @@ mod tests {
             assert!(error.contains(says), "{from} -> {to}: {error}");
         }
         assert!(
-            read_all((text.clone() + "x\n").as_bytes())
-                .unwrap_err()
-                .to_string()
-                .contains("more follows")
+            read_all((text.clone() + "x\n").as_bytes()).unwrap_err().to_string().contains("more follows")
         );
         assert!(read_all(b"").unwrap_err().to_string().contains("empty"));
     }
@@ -889,12 +846,7 @@ mod tests {
     fn an_abort_is_passed_on() {
         let mut out = Vec::new();
         let writer = Writer::new(&mut out, &preamble()).unwrap();
-        writer
-            .abort(&Error::Source {
-                what: "gone away".into(),
-                help: String::new(),
-            })
-            .unwrap();
+        writer.abort(&Error::Source { what: "gone away".into(), help: String::new() }).unwrap();
         let error = read_all(&out).unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains("gone away"));

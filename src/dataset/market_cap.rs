@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::record::{self, Facts, Fields, Malformed, Record, RowWriter, required};
+use super::record::{self, Fields, Malformed, Record, RowWriter, required};
 use super::rule::{RowRule, Rule, Scope, Severity, must};
 use super::{Column, Dataset, Kind};
 use crate::market::StockCode;
@@ -13,32 +13,38 @@ pub static DATASET: Dataset = Dataset {
     table: "market_cap_daily",
     about: "market capitalisation and listed shares",
     columns: &[
-        Column {
-            name: "stock_code",
-            sql: "text",
-            about: "KRX short code, six characters",
-        },
-        Column {
-            name: "time",
-            sql: "date",
-            about: "session (KST)",
-        },
-        Column {
-            name: "market_cap",
-            sql: "bigint",
-            about: "close x listed shares of this class, KRW",
-        },
-        Column {
-            name: "listed_shares",
-            sql: "bigint",
-            about: "listed shares of this class",
-        },
+        Column { name: "stock_code", sql: "text", about: "KRX short code, six characters" },
+        Column { name: "time", sql: "date", about: "session (KST)" },
+        Column { name: "market_cap", sql: "bigint", about: "close x listed shares of this class, KRW" },
+        Column { name: "listed_shares", sql: "bigint", about: "listed shares of this class" },
     ],
     key: &["stock_code", "time"],
     kind: Kind::Series,
     row_rules: record::rules_of::<Cap>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Cap>,
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/market_is_whole.sql"),
+        include_str!("../../sql/checks/session_is_new.sql"),
+        include_str!("../../sql/checks/is_close_times_shares.sql"),
+        include_str!("../../sql/checks/shares_keep_their_scale.sql"),
+        include_str!("../../sql/checks/name_is_gone.sql"),
+        include_str!("../../sql/checks/name_is_new.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[
+        ("missing_session", "flag"),
+        ("market", "'all'::text"),
+        ("knows_market", "false"),
+        ("traded", "true"),
+        ("knows_traded", "false"),
+        ("traded_a", "true"),
+        ("same_a", "a.market_cap, a.listed_shares"),
+        ("same_b", "b.market_cap, b.listed_shares"),
+        ("share", "0.5"),
+        ("in_scope", "cardinality(job.markets) = 3"),
+    ],
 };
 
 /// One market capitalisation, KRW, and the listed shares behind it.
@@ -104,14 +110,7 @@ impl Record for Cap {
 
 /// A rule that promote checks.
 const fn batch(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule {
-        name,
-        severity,
-        scope: Scope::Batch,
-        says,
-        why,
-        shows: &[],
-    }
+    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
 }
 
 static BATCH_RULES: [Rule; 8] = [
@@ -170,6 +169,7 @@ static BATCH_RULES: [Rule; 8] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Facts;
     use crate::market::{Calendar, ymd};
 
     #[test]
@@ -178,37 +178,18 @@ mod tests {
         let range = (ymd(2024, 1, 2), ymd(2024, 1, 2));
         let code = StockCode::parse(b"005930").unwrap();
         let judge = |market_cap, listed_shares, unit| {
-            let facts = Facts {
-                calendar: &calendar,
-                today: ymd(2026, 11, 23),
-                range,
-                value_unit: unit,
-            };
-            let cap = Cap {
-                code,
-                time: ymd(2024, 1, 2),
-                market_cap,
-                listed_shares,
-            };
-            Cap::RULES
-                .iter()
-                .find(|r| (r.test)(&cap, &facts).is_some())
-                .map(|r| r.rule.name)
+            let facts = Facts { calendar: &calendar, today: ymd(2026, 11, 23), range, value_unit: unit };
+            let cap = Cap { code, time: ymd(2024, 1, 2), market_cap, listed_shares };
+            Cap::RULES.iter().find(|r| (r.test)(&cap, &facts).is_some()).map(|r| r.rule.name)
         };
         assert_eq!(judge(475_194_690_980_000, 5_969_782_550, 1), None);
         assert_eq!(
             judge(475_194_690_980_000, 5_969_782_550_000, 1),
             Some("market-cap.is_a_price_times_shares")
         );
-        assert_eq!(
-            judge(475_194_690_980_001, 5_969_782_550, 1),
-            Some("market-cap.is_a_price_times_shares")
-        );
+        assert_eq!(judge(475_194_690_980_001, 5_969_782_550, 1), Some("market-cap.is_a_price_times_shares"));
         assert_eq!(judge(475_194_690_000_000, 5_969_782_550, 1_000_000), None);
         assert_eq!(judge(0, 5_969_782_550, 1), Some("market-cap.both_are_positive"));
-        assert_eq!(
-            judge(475_194_690_980_000, 0, 1),
-            Some("market-cap.both_are_positive")
-        );
+        assert_eq!(judge(475_194_690_980_000, 0, 1), Some("market-cap.both_are_positive"));
     }
 }

@@ -34,6 +34,10 @@ pub struct Dataset {
     pub batch_rules: &'static [Rule],
     /// Reads one row and judges it by the row rules.
     pub check: record::Check,
+    /// The queries behind the batch rules: each returns (rule, severity, stock_code, time, message).
+    pub queries: &'static [&'static str],
+    /// What stands for the `{holes}` of those queries, besides `{dataset}`.
+    pub holes: &'static [(&'static str, &'static str)],
 }
 
 /// How promote brings a dataset into production.
@@ -65,10 +69,7 @@ impl Dataset {
     /// # Panics
     /// When the dataset has no such column: a mistake in the program.
     pub fn index(&self, column: &str) -> usize {
-        self.columns
-            .iter()
-            .position(|c| c.name == column)
-            .expect("a column of the dataset")
+        self.columns.iter().position(|c| c.name == column).expect("a column of the dataset")
     }
 
     /// Has it this column?
@@ -79,10 +80,7 @@ impl Dataset {
     /// The positions by which an ordered stream ascends: the session, then the rest of the key.
     pub fn order(&self) -> Vec<usize> {
         let rest = self.key.iter().filter(|k| **k != TIME);
-        std::iter::once(&TIME)
-            .chain(rest)
-            .map(|k| self.index(k))
-            .collect()
+        std::iter::once(&TIME).chain(rest).map(|k| self.index(k)).collect()
     }
 
     /// The header line of the stream, without its line feed.
@@ -97,10 +95,7 @@ impl Dataset {
 
     /// All rules: those every row of any dataset must keep, those of a row, those of a batch.
     pub fn rules(&self) -> Vec<&'static Rule> {
-        (self.row_rules)()
-            .into_iter()
-            .chain(self.batch_rules.iter())
-            .collect()
+        (self.row_rules)().into_iter().chain(self.batch_rules.iter()).collect()
     }
 }
 
@@ -113,7 +108,7 @@ pub fn find(name: &str) -> Option<&'static Dataset> {
 pub fn rules_version() -> String {
     let mut crc = crc32fast::Hasher::new();
     let rules = ALL.iter().flat_map(|d| d.rules());
-    for rule in rule::STREAM_RULES.iter().chain(rules) {
+    for rule in rule::STREAM_RULES.iter().copied().chain(rules) {
         crc.update(rule.name.as_bytes());
         crc.update(rule.says.as_bytes());
         crc.update(&[rule.severity as u8]);

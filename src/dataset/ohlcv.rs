@@ -14,67 +14,55 @@ pub static DATASET: Dataset = Dataset {
     table: "ohlcv_daily",
     about: "daily bars: open, high, low, close, volume, value, base price",
     columns: &[
-        Column {
-            name: "stock_code",
-            sql: "text",
-            about: "KRX short code, six characters",
-        },
-        Column {
-            name: "time",
-            sql: "date",
-            about: "session (KST)",
-        },
+        Column { name: "stock_code", sql: "text", about: "KRX short code, six characters" },
+        Column { name: "time", sql: "date", about: "session (KST)" },
         Column {
             name: "open",
             sql: "integer",
             about: "first price of the session, KRW; NULL without trades",
         },
-        Column {
-            name: "high",
-            sql: "integer",
-            about: "highest price, KRW; NULL without trades",
-        },
-        Column {
-            name: "low",
-            sql: "integer",
-            about: "lowest price, KRW; NULL without trades",
-        },
+        Column { name: "high", sql: "integer", about: "highest price, KRW; NULL without trades" },
+        Column { name: "low", sql: "integer", about: "lowest price, KRW; NULL without trades" },
         Column {
             name: "close",
             sql: "integer",
             about: "closing price, KRW; without trades the reference price",
         },
-        Column {
-            name: "volume",
-            sql: "bigint",
-            about: "shares traded; 0 without trades",
-        },
-        Column {
-            name: "value",
-            sql: "bigint",
-            about: "traded value, KRW",
-        },
+        Column { name: "volume", sql: "bigint", about: "shares traded; 0 without trades" },
+        Column { name: "value", sql: "bigint", about: "traded value, KRW" },
         Column {
             name: "base_price",
             sql: "integer",
             about: "base price of the session (close - change), KRW",
         },
-        Column {
-            name: "market",
-            sql: "text",
-            about: "KOSPI, KOSDAQ or KONEX as of that session",
-        },
-        Column {
-            name: "security_type",
-            sql: "text",
-            about: "STOCK, PREFERRED, REIT, SPAC, ETF or ETN",
-        },
+        Column { name: "market", sql: "text", about: "KOSPI, KOSDAQ or KONEX as of that session" },
+        Column { name: "security_type", sql: "text", about: "STOCK, PREFERRED, REIT, SPAC, ETF or ETN" },
     ],
     key: &["stock_code", "time"],
     kind: Kind::Series,
     row_rules: record::rules_of::<Bar>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Bar>,
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/market_is_whole.sql"),
+        include_str!("../../sql/checks/session_is_new.sql"),
+        include_str!("../../sql/checks/name_is_gone.sql"),
+        include_str!("../../sql/checks/name_is_new.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[
+        ("missing_session", "flag"),
+        ("market", "market"),
+        ("knows_market", "true"),
+        ("traded", "volume > 0"),
+        ("knows_traded", "true"),
+        ("traded_a", "a.volume > 0"),
+        ("same_a", "a.open, a.high, a.low, a.close, a.volume, a.value"),
+        ("same_b", "b.open, b.high, b.low, b.close, b.volume, b.value"),
+        ("share", "0.2"),
+        ("in_scope", "b.market = ANY (job.markets)"),
+    ],
 };
 
 /// One daily bar. Prices and value in KRW, volume in shares.
@@ -202,24 +190,14 @@ impl Record for Bar {
             "high is below open, low or close",
             "By definition. Holds for all 489,645 rows of the reference data.",
             &["open", "high", "low", "close"],
-            |bar, _| {
-                must(
-                    bar.prices()
-                        .is_none_or(|(open, high, low)| high >= open.max(low).max(bar.close)),
-                )
-            },
+            |bar, _| must(bar.prices().is_none_or(|(open, high, low)| high >= open.max(low).max(bar.close))),
         ),
         rule(
             "ohlcv.low_is_lowest",
             "low is above open or close",
             "By definition. Holds for all 489,645 rows of the reference data.",
             &["open", "low", "close"],
-            |bar, _| {
-                must(
-                    bar.prices()
-                        .is_none_or(|(open, _, low)| low <= open.min(bar.close)),
-                )
-            },
+            |bar, _| must(bar.prices().is_none_or(|(open, _, low)| low <= open.min(bar.close))),
         ),
         rule(
             "ohlcv.value_fits_volume",
@@ -300,42 +278,24 @@ const fn rule(
     shows: &'static [&'static str],
     test: fn(&Bar, &Facts) -> Option<Severity>,
 ) -> RowRule<Bar> {
-    RowRule {
-        rule: Rule {
-            name,
-            severity: Severity::Reject,
-            scope: Scope::Row,
-            says,
-            why,
-            shows,
-        },
-        test,
-    }
+    RowRule { rule: Rule { name, severity: Severity::Reject, scope: Scope::Row, says, why, shows }, test }
 }
 
 fn off_tick(bar: &Bar, _: &Facts) -> Option<Severity> {
     let (open, high, low) = bar.prices()?;
     let table = tick::table(bar.time, bar.market, bar.kind)?;
     let half_ticks = bar.time >= HALF_TICKS_FROM;
-    let good = [open, high, low, bar.close]
-        .iter()
-        .all(|price| match tick::grid(table, *price) {
-            Grid::On => true,
-            Grid::Half => half_ticks,
-            Grid::Off => false,
-        });
-    (!good).then_some(if half_ticks {
-        Severity::Flag
-    } else {
-        Severity::Reject
-    })
+    let good = [open, high, low, bar.close].iter().all(|price| match tick::grid(table, *price) {
+        Grid::On => true,
+        Grid::Half => half_ticks,
+        Grid::Off => false,
+    });
+    (!good).then_some(if half_ticks { Severity::Flag } else { Severity::Reject })
 }
 
 fn beyond_limits(bar: &Bar, facts: &Facts) -> Option<Severity> {
     let band = limit::band(bar.time, bar.market, bar.kind, bar.base?)?;
-    let (high, low) = bar
-        .prices()
-        .map_or((bar.close, bar.close), |(_, high, low)| (high, low));
+    let (high, low) = bar.prices().map_or((bar.close, bar.close), |(_, high, low)| (high, low));
     if band.contains(high) && band.contains(low) && band.contains(bar.close) {
         return None;
     }
@@ -348,14 +308,7 @@ fn beyond_limits(bar: &Bar, facts: &Facts) -> Option<Severity> {
 
 /// A rule that promote checks.
 const fn batch(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule {
-        name,
-        severity,
-        scope: Scope::Batch,
-        says,
-        why,
-        shows: &[],
-    }
+    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
 }
 
 static BATCH_RULES: [Rule; 8] = [
@@ -423,22 +376,13 @@ mod tests {
     use crate::market::{Calendar, ymd};
 
     fn judge(row: &str, unit: i64) -> Vec<(&'static str, Severity)> {
-        let mut text = Vec::new();
-        let mut ends = Vec::new();
-        for field in row.split(',') {
-            text.extend_from_slice(field.as_bytes());
-            ends.push(text.len());
-        }
+        let mut spans = Vec::new();
+        record::split(row.as_bytes(), &mut spans);
         let calendar = Calendar::shipped();
         let range = (ymd(1995, 1, 1), ymd(2026, 12, 31));
-        let facts = Facts {
-            calendar: &calendar,
-            today: ymd(2026, 11, 23),
-            range,
-            value_unit: unit,
-        };
+        let facts = Facts { calendar: &calendar, today: ymd(2026, 11, 23), range, value_unit: unit };
         let mut findings: Vec<Finding> = Vec::new();
-        record::check::<Bar>(&Fields::new(&text, &ends), &facts, &mut findings).unwrap();
+        record::check::<Bar>(&Fields::new(row.as_bytes(), &spans), &facts, &mut findings).unwrap();
         findings.iter().map(|f| (f.rule.name, f.severity)).collect()
     }
 
@@ -456,10 +400,7 @@ mod tests {
                 "141070,2021-02-01,,,,3000,177,531000,3000,KOSDAQ,STOCK",
                 vec![("ohlcv.trades_have_prices", Flag)],
             ),
-            (
-                "000001,2026-01-02,2067,2070,2065,2067,10,20670,2070,KOSDAQ,STOCK",
-                vec![],
-            ),
+            ("000001,2026-01-02,2067,2070,2065,2067,10,20670,2070,KOSDAQ,STOCK", vec![]),
             (
                 "000001,2026-01-02,2068,2070,2065,2070,10,20680,2070,KOSDAQ,STOCK",
                 vec![("ohlcv.on_tick", Flag)],
@@ -469,10 +410,7 @@ mod tests {
                 vec![("ohlcv.on_tick", Reject)],
             ),
             // KOSDAQ's grid of 2022 is not KOSPI's.
-            (
-                "000001,2022-01-03,123400,123400,123400,123400,1,123400,123400,KOSDAQ,STOCK",
-                vec![],
-            ),
+            ("000001,2022-01-03,123400,123400,123400,123400,1,123400,123400,KOSDAQ,STOCK", vec![]),
             (
                 "000001,2022-01-03,123400,123400,123400,123400,1,123400,123400,KOSPI,STOCK",
                 vec![("ohlcv.on_tick", Reject)],
@@ -531,16 +469,10 @@ mod tests {
                 vec![("ohlcv.low_is_lowest", Reject)],
             ),
             // KONEX is +-15 %.
-            (
-                "000001,2024-01-02,,,,1200,0,0,1000,KONEX,STOCK",
-                vec![("ohlcv.within_limits", Flag)],
-            ),
+            ("000001,2024-01-02,,,,1200,0,0,1000,KONEX,STOCK", vec![("ohlcv.within_limits", Flag)]),
             ("000001,2024-01-02,,,,1200,0,0,1000,KOSDAQ,STOCK", vec![]),
             // Before the facts begin nothing is judged by ticks or limits.
-            (
-                "000001,1994-01-03,1003,1003,1003,1003,10,10030,500,KOSPI,STOCK",
-                vec![],
-            ),
+            ("000001,1994-01-03,1003,1003,1003,1003,10,10030,500,KOSPI,STOCK", vec![]),
         ] {
             assert_eq!(judge(row, 1), broken, "{row}");
         }
@@ -551,10 +483,7 @@ mod tests {
         let row = "000001,2024-01-02,1000,1000,1000,1000,10,0,1000,KOSDAQ,STOCK";
         assert_eq!(judge(row, 1_000_000), vec![]);
         let row = "000001,2024-01-02,1000,1000,1000,1000,5000000,1000000,1000,KOSDAQ,STOCK";
-        assert_eq!(
-            judge(row, 1_000_000),
-            vec![("ohlcv.value_fits_volume", Severity::Reject)]
-        );
+        assert_eq!(judge(row, 1_000_000), vec![("ohlcv.value_fits_volume", Severity::Reject)]);
     }
 
     #[test]

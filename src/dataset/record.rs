@@ -9,7 +9,7 @@ use crate::market::{Calendar, Isin, Market, SecurityType, StockCode};
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
     text: &'a [u8],
-    ends: &'a [usize],
+    spans: &'a [(usize, usize)],
 }
 
 /// A field that does not read as its column's type.
@@ -24,33 +24,31 @@ pub struct Malformed {
 type Read<T> = std::result::Result<T, Malformed>;
 
 impl<'a> Fields<'a> {
-    /// Fields by the text of a row without separators and the end of each field in it.
-    pub fn new(text: &'a [u8], ends: &'a [usize]) -> Self {
-        Self { text, ends }
+    /// Fields by the text that holds them and where each begins and ends in it.
+    pub fn new(text: &'a [u8], spans: &'a [(usize, usize)]) -> Self {
+        Self { text, spans }
     }
 
     /// How many fields the row has.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.spans.len()
     }
 
     /// Is it a row without fields?
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.spans.is_empty()
     }
 
     /// A field's bytes.
     pub fn get(&self, column: usize) -> &'a [u8] {
-        let start = if column == 0 { 0 } else { self.ends[column - 1] };
-        &self.text[start..self.ends[column]]
+        let (start, end) = self.spans[column];
+        &self.text[start..end]
     }
 
     /// A stock code.
     pub fn code(&self, column: usize) -> Read<StockCode> {
-        StockCode::parse(self.get(column)).ok_or(Malformed {
-            column,
-            expected: "a code of six characters [0-9A-Z]",
-        })
+        StockCode::parse(self.get(column))
+            .ok_or(Malformed { column, expected: "a code of six characters [0-9A-Z]" })
     }
 
     /// An ISIN with a right check digit, or absent.
@@ -60,18 +58,13 @@ impl<'a> Fields<'a> {
 
     /// A market.
     pub fn market(&self, column: usize) -> Read<Market> {
-        Market::parse(self.get(column)).ok_or(Malformed {
-            column,
-            expected: "KOSPI, KOSDAQ or KONEX",
-        })
+        Market::parse(self.get(column)).ok_or(Malformed { column, expected: "KOSPI, KOSDAQ or KONEX" })
     }
 
     /// A kind of security.
     pub fn security_type(&self, column: usize) -> Read<SecurityType> {
-        SecurityType::parse(self.get(column)).ok_or(Malformed {
-            column,
-            expected: "STOCK, PREFERRED, REIT, SPAC, ETF or ETN",
-        })
+        SecurityType::parse(self.get(column))
+            .ok_or(Malformed { column, expected: "STOCK, PREFERRED, REIT, SPAC, ETF or ETN" })
     }
 
     /// A date, or absent.
@@ -92,10 +85,7 @@ impl<'a> Fields<'a> {
 
     /// UTF-8 text; absent is empty.
     pub fn text(&self, column: usize) -> Read<&'a str> {
-        std::str::from_utf8(self.get(column)).map_err(|_| Malformed {
-            column,
-            expected: "UTF-8 text",
-        })
+        std::str::from_utf8(self.get(column)).map_err(|_| Malformed { column, expected: "UTF-8 text" })
     }
 
     /// `t` or `f`.
@@ -103,10 +93,7 @@ impl<'a> Fields<'a> {
         match self.get(column) {
             b"t" => Ok(true),
             b"f" => Ok(false),
-            _ => Err(Malformed {
-                column,
-                expected: "t or f",
-            }),
+            _ => Err(Malformed { column, expected: "t or f" }),
         }
     }
 
@@ -123,12 +110,20 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Where the fields of a row without quotes begin and end.
+pub fn split(row: &[u8], spans: &mut Vec<(usize, usize)>) {
+    spans.clear();
+    let mut start = 0;
+    for at in memchr::memchr_iter(b',', row) {
+        spans.push((start, at));
+        start = at + 1;
+    }
+    spans.push((start, row.len()));
+}
+
 /// Insists on a value.
 pub fn required<T>(value: Option<T>, column: usize) -> Read<T> {
-    value.ok_or(Malformed {
-        column,
-        expected: "a value",
-    })
+    value.ok_or(Malformed { column, expected: "a value" })
 }
 
 /// Reads `YYYY-MM-DD`, nothing else.
@@ -137,9 +132,7 @@ pub fn parse_date(bytes: &[u8]) -> Option<NaiveDate> {
         return None;
     };
     let number = |digits: &[u8]| {
-        digits.iter().try_fold(0u32, |n, b| {
-            b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0'))
-        })
+        digits.iter().try_fold(0u32, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
     };
     let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
     NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
@@ -194,10 +187,7 @@ pub fn check<R: Record>(fields: &Fields, facts: &Facts, findings: &mut Vec<Findi
     let record = R::read(fields)?;
     for rule in R::RULES {
         if let Some(severity) = (rule.test)(&record, facts) {
-            findings.push(Finding {
-                rule: &rule.rule,
-                severity,
-            });
+            findings.push(Finding { rule: &rule.rule, severity });
             if severity >= Severity::Reject {
                 break;
             }
@@ -260,8 +250,7 @@ impl<'a> RowWriter<'a> {
     /// A whole number.
     pub fn number(&mut self, value: i64) -> &mut Self {
         self.separate();
-        self.out
-            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self
     }
 
@@ -276,21 +265,12 @@ impl<'a> RowWriter<'a> {
     /// A date as `YYYY-MM-DD`.
     pub fn date(&mut self, date: NaiveDate) -> &mut Self {
         self.separate();
-        let pair = |n: u32| {
-            [
-                b'0' + u8::try_from(n / 10).unwrap_or(0),
-                b'0' + u8::try_from(n % 10).unwrap_or(0),
-            ]
-        };
+        let pair =
+            |n: u32| [b'0' + u8::try_from(n / 10).unwrap_or(0), b'0' + u8::try_from(n % 10).unwrap_or(0)];
         let year = date.year().unsigned_abs();
-        for part in [
-            &pair(year / 100)[..],
-            &pair(year % 100),
-            b"-",
-            &pair(date.month()),
-            b"-",
-            &pair(date.day()),
-        ] {
+        for part in
+            [&pair(year / 100)[..], &pair(year % 100), b"-", &pair(date.month()), b"-", &pair(date.day())]
+        {
             self.out.extend_from_slice(part);
         }
         self
@@ -304,26 +284,12 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for (text, value) in [
-            ("0", Some(0)),
-            ("-5", Some(-5)),
-            ("123456789012345678", Some(123_456_789_012_345_678)),
-        ] {
+        for (text, value) in
+            [("0", Some(0)), ("-5", Some(-5)), ("123456789012345678", Some(123_456_789_012_345_678))]
+        {
             assert_eq!(parse_int(text.as_bytes()), value);
         }
-        for bad in [
-            "",
-            "-",
-            "+5",
-            "1.0",
-            "1e3",
-            "NaN",
-            "inf",
-            " 1",
-            "1,000",
-            "1234567890123456789",
-            "１",
-        ] {
+        for bad in ["", "-", "+5", "1.0", "1e3", "NaN", "inf", " 1", "1,000", "1234567890123456789", "１"] {
             assert_eq!(parse_int(bad.as_bytes()), None, "{bad}");
         }
     }

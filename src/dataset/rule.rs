@@ -89,10 +89,10 @@ pub fn must(holds: bool) -> Option<Severity> {
 }
 
 /// The rules that hold for every row of every dataset; validate tests them on the fields.
-pub static STREAM_RULES: &[Rule] = &[WELL_FORMED, ON_A_SESSION, NOT_IN_FUTURE, IN_RANGE, KEY_UNIQUE];
+pub static STREAM_RULES: &[&Rule] = &[&WELL_FORMED, &ON_A_SESSION, &NOT_IN_FUTURE, &IN_RANGE, &KEY_UNIQUE];
 
 /// Every field reads as its column's type.
-pub const WELL_FORMED: Rule = Rule {
+pub static WELL_FORMED: Rule = Rule {
     name: "row.well_formed",
     severity: Severity::Reject,
     scope: Scope::Row,
@@ -104,7 +104,7 @@ pub const WELL_FORMED: Rule = Rule {
 };
 
 /// The row's date is a session.
-pub const ON_A_SESSION: Rule = Rule {
+pub static ON_A_SESSION: Rule = Rule {
     name: "row.on_a_session",
     severity: Severity::Reject,
     scope: Scope::Row,
@@ -116,7 +116,7 @@ pub const ON_A_SESSION: Rule = Rule {
 };
 
 /// The row's date is not after today.
-pub const NOT_IN_FUTURE: Rule = Rule {
+pub static NOT_IN_FUTURE: Rule = Rule {
     name: "row.not_in_future",
     severity: Severity::Reject,
     scope: Scope::Row,
@@ -126,7 +126,7 @@ pub const NOT_IN_FUTURE: Rule = Rule {
 };
 
 /// The row's date lies in the range that the stream claims.
-pub const IN_RANGE: Rule = Rule {
+pub static IN_RANGE: Rule = Rule {
     name: "row.in_range",
     severity: Severity::Reject,
     scope: Scope::Row,
@@ -137,7 +137,7 @@ pub const IN_RANGE: Rule = Rule {
 };
 
 /// A key occurs once.
-pub const KEY_UNIQUE: Rule = Rule {
+pub static KEY_UNIQUE: Rule = Rule {
     name: "row.key_unique",
     severity: Severity::Reject,
     scope: Scope::Group,

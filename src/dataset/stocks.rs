@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::record::{self, Facts, Fields, Malformed, Record, RowWriter, required};
+use super::record::{self, Fields, Malformed, Record, RowWriter, required};
 use super::rule::{RowRule, Rule, Scope, Severity, must};
 use super::{Column, Dataset, Kind};
 use crate::market::{Isin, Market, SecurityType, StockCode};
@@ -13,77 +13,38 @@ pub static DATASET: Dataset = Dataset {
     table: "stocks",
     about: "the master of listed names, with its history",
     columns: &[
-        Column {
-            name: "stock_code",
-            sql: "text",
-            about: "KRX short code, six characters",
-        },
-        Column {
-            name: "time",
-            sql: "date",
-            about: "session as of which the master stands (KST)",
-        },
-        Column {
-            name: "isin",
-            sql: "text",
-            about: "ISIN",
-        },
-        Column {
-            name: "name",
-            sql: "text",
-            about: "Korean short name",
-        },
-        Column {
-            name: "name_en",
-            sql: "text",
-            about: "English name",
-        },
-        Column {
-            name: "market",
-            sql: "text",
-            about: "KOSPI, KOSDAQ or KONEX",
-        },
-        Column {
-            name: "segment",
-            sql: "text",
-            about: "segment of the market, e.g. KOSDAQ GLOBAL",
-        },
-        Column {
-            name: "security_type",
-            sql: "text",
-            about: "STOCK, PREFERRED, REIT, SPAC, ETF or ETN",
-        },
-        Column {
-            name: "listing_date",
-            sql: "date",
-            about: "first session",
-        },
-        Column {
-            name: "delisting_date",
-            sql: "date",
-            about: "first day on which it is not listed any more",
-        },
-        Column {
-            name: "is_active",
-            sql: "boolean",
-            about: "listed as of the session",
-        },
-        Column {
-            name: "par_value",
-            sql: "bigint",
-            about: "par value, KRW; NULL without par",
-        },
-        Column {
-            name: "listed_shares",
-            sql: "bigint",
-            about: "listed shares of this class",
-        },
+        Column { name: "stock_code", sql: "text", about: "KRX short code, six characters" },
+        Column { name: "time", sql: "date", about: "session as of which the master stands (KST)" },
+        Column { name: "isin", sql: "text", about: "ISIN" },
+        Column { name: "name", sql: "text", about: "Korean short name" },
+        Column { name: "name_en", sql: "text", about: "English name" },
+        Column { name: "market", sql: "text", about: "KOSPI, KOSDAQ or KONEX" },
+        Column { name: "segment", sql: "text", about: "segment of the market, e.g. KOSDAQ GLOBAL" },
+        Column { name: "security_type", sql: "text", about: "STOCK, PREFERRED, REIT, SPAC, ETF or ETN" },
+        Column { name: "listing_date", sql: "date", about: "first session" },
+        Column { name: "delisting_date", sql: "date", about: "first day on which it is not listed any more" },
+        Column { name: "is_active", sql: "boolean", about: "listed as of the session" },
+        Column { name: "par_value", sql: "bigint", about: "par value, KRW; NULL without par" },
+        Column { name: "listed_shares", sql: "bigint", about: "listed shares of this class" },
     ],
     key: &["stock_code", "time"],
     kind: Kind::Master,
     row_rules: record::rules_of::<Listing>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Listing>,
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/market_is_whole.sql"),
+        include_str!("../../sql/checks/shares_keep_their_scale.sql"),
+        include_str!("../../sql/checks/name_is_new.sql"),
+    ],
+    holes: &[
+        ("missing_session", "note"),
+        ("market", "market"),
+        ("knows_market", "true"),
+        ("traded", "true"),
+        ("knows_traded", "false"),
+    ],
 };
 
 /// A master row as a source writes it.
@@ -149,10 +110,7 @@ enum NameForm {
 fn form(name: &str) -> NameForm {
     if name.trim().is_empty() {
         NameForm::Blank
-    } else if name
-        .chars()
-        .any(|c| c == '\u{fffd}' || c.is_control() || ('\u{a0}'..='\u{ff}').contains(&c))
-    {
+    } else if name.chars().any(|c| c == '\u{fffd}' || c.is_control() || ('\u{a0}'..='\u{ff}').contains(&c)) {
         NameForm::Suspect
     } else {
         NameForm::Good
@@ -228,14 +186,7 @@ impl Record for Listing {
 
 /// A rule that promote checks.
 const fn batch(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule {
-        name,
-        severity,
-        scope: Scope::Batch,
-        says,
-        why,
-        shows: &[],
-    }
+    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
 }
 
 static BATCH_RULES: [Rule; 6] = [
@@ -281,62 +232,31 @@ static BATCH_RULES: [Rule; 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Facts;
     use crate::market::{Calendar, ymd};
 
     fn judge(row: &str) -> Result<Option<&'static str>, Malformed> {
-        let (mut text, mut ends) = (Vec::new(), Vec::new());
-        for field in row.split(',') {
-            text.extend_from_slice(field.as_bytes());
-            ends.push(text.len());
-        }
+        let mut spans = Vec::new();
+        record::split(row.as_bytes(), &mut spans);
         let calendar = Calendar::shipped();
         let range = (ymd(2024, 1, 2), ymd(2024, 1, 2));
-        let facts = Facts {
-            calendar: &calendar,
-            today: ymd(2026, 11, 23),
-            range,
-            value_unit: 1,
-        };
+        let facts = Facts { calendar: &calendar, today: ymd(2026, 11, 23), range, value_unit: 1 };
         let mut findings = Vec::new();
-        record::check::<Listing>(&Fields::new(&text, &ends), &facts, &mut findings)?;
+        record::check::<Listing>(&Fields::new(row.as_bytes(), &spans), &facts, &mut findings)?;
         Ok(findings.first().map(|f| f.rule.name))
     }
 
     #[test]
     fn rules() {
         for (row, broken) in [
-            (
-                "005930,2024-01-02,KR7005930003,삼성전자,,KOSPI,,STOCK,1975-06-11,,t,100,5969782550",
-                None,
-            ),
-            (
-                "005930,2024-01-02,,삼성전자,,KOSDAQ,KOSDAQ GLOBAL,STOCK,,,t,,5969782550",
-                None,
-            ),
-            (
-                "005930,2024-01-02,,,,KOSPI,,STOCK,,,t,,5969782550",
-                Some("stocks.has_a_name"),
-            ),
-            (
-                "005930,2024-01-02,,»ï¼ºÀüÀÚ,,KOSPI,,STOCK,,,t,,5969782550",
-                Some("stocks.has_a_name"),
-            ),
-            (
-                "005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,,,t,,0",
-                Some("stocks.counts_are_positive"),
-            ),
-            (
-                "005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,2025-01-02,,t,,5",
-                Some("stocks.dates_are_in_order"),
-            ),
-            (
-                "005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,,2023-01-02,t,,5",
-                Some("stocks.dates_are_in_order"),
-            ),
-            (
-                "005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,2020-01-02,2023-01-02,f,,5",
-                None,
-            ),
+            ("005930,2024-01-02,KR7005930003,삼성전자,,KOSPI,,STOCK,1975-06-11,,t,100,5969782550", None),
+            ("005930,2024-01-02,,삼성전자,,KOSDAQ,KOSDAQ GLOBAL,STOCK,,,t,,5969782550", None),
+            ("005930,2024-01-02,,,,KOSPI,,STOCK,,,t,,5969782550", Some("stocks.has_a_name")),
+            ("005930,2024-01-02,,»ï¼ºÀüÀÚ,,KOSPI,,STOCK,,,t,,5969782550", Some("stocks.has_a_name")),
+            ("005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,,,t,,0", Some("stocks.counts_are_positive")),
+            ("005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,2025-01-02,,t,,5", Some("stocks.dates_are_in_order")),
+            ("005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,,2023-01-02,t,,5", Some("stocks.dates_are_in_order")),
+            ("005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,2020-01-02,2023-01-02,f,,5", None),
         ] {
             assert_eq!(judge(row), Ok(broken), "{row}");
         }

@@ -77,12 +77,8 @@ impl Calendar {
             sessions: Vec::new(),
             id: String::new(),
         };
-        calendar
-            .read(CLOSED_DAYS)
-            .expect("the shipped list of closed days is well-formed");
-        calendar
-            .read(SPECIAL_SESSIONS)
-            .expect("the shipped list of special sessions is well-formed");
+        calendar.read(CLOSED_DAYS).expect("the shipped list of closed days is well-formed");
+        calendar.read(SPECIAL_SESSIONS).expect("the shipped list of special sessions is well-formed");
         calendar.settle(&[CLOSED_DAYS, SPECIAL_SESSIONS]);
         calendar
     }
@@ -100,10 +96,7 @@ impl Calendar {
 
     fn read(&mut self, text: &str) -> Result<(), BadLine> {
         for (index, line) in text.lines().enumerate() {
-            let bad = |problem: &str| BadLine {
-                line: index + 1,
-                problem: problem.to_owned(),
-            };
+            let bad = |problem: &str| BadLine { line: index + 1, problem: problem.to_owned() };
             let line = line.trim_start_matches('\u{feff}').trim();
             if let Some(comment) = line.strip_prefix('#') {
                 let mut words = comment.split_whitespace();
@@ -129,22 +122,12 @@ impl Calendar {
             let reason = fields.next().unwrap_or_default().to_owned();
             if opens.is_empty() && closes.is_empty() {
                 self.open.remove(&date);
-                self.closed.insert(
-                    date,
-                    if reason.is_empty() {
-                        "exchange holiday".into()
-                    } else {
-                        reason
-                    },
-                );
+                self.closed.insert(date, if reason.is_empty() { "exchange holiday".into() } else { reason });
             } else {
                 let time = |text| {
                     NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| bad("expected hours as HH:MM"))
                 };
-                let hours = Hours {
-                    open: time(opens)?,
-                    close: time(closes)?,
-                };
+                let hours = Hours { open: time(opens)?, close: time(closes)? };
                 self.closed.remove(&date);
                 self.open.insert(date, (Some(hours), reason));
             }
@@ -230,10 +213,7 @@ impl Calendar {
 
 fn regular_hours(date: NaiveDate) -> Option<Hours> {
     let (_, close) = CLOSES.iter().find(|(from, _)| date >= *from)?;
-    Some(Hours {
-        open: hm(9, 0),
-        close: *close,
-    })
+    Some(Hours { open: hm(9, 0), close: *close })
 }
 
 #[cfg(test)]
@@ -243,20 +223,10 @@ mod tests {
     #[test]
     fn counts_of_sessions() {
         let calendar = Calendar::shipped();
-        for (year, count) in [
-            (2020, 248),
-            (2021, 248),
-            (2022, 246),
-            (2023, 245),
-            (2024, 244),
-            (2025, 242),
-            (2026, 244),
-        ] {
-            assert_eq!(
-                calendar.sessions(ymd(year, 1, 1), ymd(year, 12, 31)).len(),
-                count,
-                "{year}"
-            );
+        for (year, count) in
+            [(2020, 248), (2021, 248), (2022, 246), (2023, 245), (2024, 244), (2025, 242), (2026, 244)]
+        {
+            assert_eq!(calendar.sessions(ymd(year, 1, 1), ymd(year, 12, 31)).len(), count, "{year}");
         }
         assert_eq!(calendar.covers(), (ymd(1995, 1, 1), ymd(2026, 12, 31)));
     }
@@ -264,10 +234,7 @@ mod tests {
     #[test]
     fn days() {
         let calendar = Calendar::shipped();
-        assert_eq!(
-            calendar.day(ymd(2026, 6, 3)),
-            Day::Closed("exchange holiday".into())
-        );
+        assert_eq!(calendar.day(ymd(2026, 6, 3)), Day::Closed("exchange holiday".into()));
         assert_eq!(calendar.day(ymd(2026, 11, 22)), Day::Closed("Sunday".into()));
         assert_eq!(calendar.day(ymd(2027, 1, 4)), Day::Unknown);
         assert_eq!(calendar.day(ymd(1994, 1, 4)), Day::Unknown);
@@ -275,24 +242,15 @@ mod tests {
         assert!(!calendar.is_session(ymd(1998, 12, 12)));
         assert_eq!(
             calendar.day(ymd(2026, 11, 19)),
-            Day::Session(Some(Hours {
-                open: hm(10, 0),
-                close: hm(16, 30)
-            }))
+            Day::Session(Some(Hours { open: hm(10, 0), close: hm(16, 30) }))
         );
         assert_eq!(
             calendar.day(ymd(2015, 3, 2)),
-            Day::Session(Some(Hours {
-                open: hm(9, 0),
-                close: hm(15, 0)
-            }))
+            Day::Session(Some(Hours { open: hm(9, 0), close: hm(15, 0) }))
         );
         assert_eq!(calendar.prev_session(ymd(2024, 1, 2)), Some(ymd(2023, 12, 28)));
         assert_eq!(calendar.prev_session(ymd(2027, 1, 4)), None);
-        assert_eq!(
-            calendar.session_at_or_before(ymd(2026, 11, 22)),
-            Some(ymd(2026, 11, 20))
-        );
+        assert_eq!(calendar.session_at_or_before(ymd(2026, 11, 22)), Some(ymd(2026, 11, 20)));
         assert!(calendar.sessions(ymd(2024, 2, 9), ymd(2024, 2, 12)).is_empty());
         assert!(calendar.sessions(ymd(2024, 2, 12), ymd(2024, 2, 9)).is_empty());
     }
@@ -301,17 +259,11 @@ mod tests {
     fn override_file() {
         let text = "# covers 2027-01-01 2027-12-31\ndate,open,close,reason\n2026-12-24,,,temporary holiday\n2026-12-31,09:00,15:30,moved\n2027-01-01\n";
         let calendar = Calendar::with_override(text).unwrap();
-        assert_eq!(
-            calendar.day(ymd(2026, 12, 24)),
-            Day::Closed("temporary holiday".into())
-        );
+        assert_eq!(calendar.day(ymd(2026, 12, 24)), Day::Closed("temporary holiday".into()));
         assert!(calendar.is_session(ymd(2026, 12, 31)) && calendar.is_session(ymd(2027, 1, 4)));
         assert!(!calendar.is_session(ymd(2027, 1, 1)));
         assert_ne!(calendar.id(), Calendar::shipped().id());
         assert_eq!(Calendar::with_override("2026/12/24").unwrap_err().line, 1);
-        assert_eq!(
-            Calendar::with_override("\n2026-12-24,9,15\n").unwrap_err().line,
-            2
-        );
+        assert_eq!(Calendar::with_override("\n2026-12-24,9,15\n").unwrap_err().line, 2);
     }
 }

@@ -11,9 +11,7 @@ impl StockCode {
     /// Reads a code. Lower case, blanks and other lengths are refused: a lost leading zero must show.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let code: [u8; 6] = bytes.try_into().ok()?;
-        code.iter()
-            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-            .then_some(Self(code))
+        code.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()).then_some(Self(code))
     }
 
     /// The six characters.
@@ -49,9 +47,7 @@ impl Isin {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let isin: [u8; 12] = bytes.try_into().ok()?;
         let form = isin[..2].iter().all(u8::is_ascii_uppercase)
-            && isin[2..11]
-                .iter()
-                .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+            && isin[2..11].iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
             && isin[11].is_ascii_digit();
         (form && check_digit(&isin[..11]) == isin[11] - b'0').then_some(Self(isin))
     }
@@ -112,14 +108,9 @@ mod tests {
 
     #[test]
     fn isins() {
-        for good in [
-            "KR7005930003",
-            "KR70126Z0002",
-            "KR7008351009",
-            "KR708537K039",
-            "KR70069M0006",
-            "US0378331005",
-        ] {
+        for good in
+            ["KR7005930003", "KR70126Z0002", "KR7008351009", "KR708537K039", "KR70069M0006", "US0378331005"]
+        {
             assert_eq!(Isin::parse(good.as_bytes()).unwrap().as_str(), good);
         }
         for bad in ["KR7005930004", "KR7005930", "kr7005930003", "KR700593000A", ""] {

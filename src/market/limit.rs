@@ -39,11 +39,7 @@ const LIMITS: &[(Market, NaiveDate, i64)] = &[
 /// are judged by twice the limit.
 pub fn per_mille(date: NaiveDate, market: Market, kind: SecurityType) -> Option<i64> {
     let (_, _, limit) = LIMITS.iter().find(|(m, from, _)| *m == market && date >= *from)?;
-    Some(if kind.is_exchange_traded_product() {
-        limit * 2
-    } else {
-        *limit
-    })
+    Some(if kind.is_exchange_traded_product() { limit * 2 } else { *limit })
 }
 
 /// The band around a base price.
@@ -59,15 +55,9 @@ pub fn band(date: NaiveDate, market: Market, kind: SecurityType, base: i64) -> O
         Some(table) => {
             let above = tick::size(table, highest);
             let below = tick::size(table, base);
-            Band {
-                lower: base - widest / below * below,
-                upper: highest / above * above,
-            }
+            Band { lower: base - widest / below * below, upper: highest / above * above }
         }
-        None => Band {
-            lower: base - widest - 1,
-            upper: highest + 1,
-        },
+        None => Band { lower: base - widest - 1, upper: highest + 1 },
     })
 }
 
@@ -80,10 +70,8 @@ pub const FIRST_SESSION_FROM: NaiveDate = ymd(2023, 6, 26);
 /// offer, the open became the base, and the usual limit held around it: then `band` applies. KONEX has no
 /// such rule.
 pub fn first_session_band(date: NaiveDate, market: Market, base: i64) -> Option<Band> {
-    (date >= FIRST_SESSION_FROM && market != Market::Konex).then_some(Band {
-        lower: base * 6 / 10,
-        upper: base.saturating_mul(4),
-    })
+    (date >= FIRST_SESSION_FROM && market != Market::Konex)
+        .then_some(Band { lower: base * 6 / 10, upper: base.saturating_mul(4) })
 }
 
 #[cfg(test)]
@@ -96,27 +84,9 @@ mod tests {
         // Limit-up and limit-down closes as KRX published them.
         let band = |y, m, d, market, base| band(ymd(y, m, d), market, stock, base).unwrap();
         assert_eq!(band(2024, 1, 2, Market::Kospi, 78_500).upper, 102_000);
-        assert_eq!(
-            band(2024, 1, 2, Market::Kosdaq, 1_230),
-            Band {
-                lower: 861,
-                upper: 1_599
-            }
-        );
-        assert_eq!(
-            band(2026, 2, 20, Market::Konex, 1_530),
-            Band {
-                lower: 1_301,
-                upper: 1_759
-            }
-        );
-        assert_eq!(
-            band(2014, 1, 2, Market::Kospi, 10_000),
-            Band {
-                lower: 8_500,
-                upper: 11_500
-            }
-        );
+        assert_eq!(band(2024, 1, 2, Market::Kosdaq, 1_230), Band { lower: 861, upper: 1_599 });
+        assert_eq!(band(2026, 2, 20, Market::Konex, 1_530), Band { lower: 1_301, upper: 1_759 });
+        assert_eq!(band(2014, 1, 2, Market::Kospi, 10_000), Band { lower: 8_500, upper: 11_500 });
         assert!(super::band(ymd(1995, 3, 1), Market::Kospi, stock, 10_000).is_none());
         assert!(super::band(ymd(2004, 3, 2), Market::Kosdaq, stock, 10_000).is_none());
     }

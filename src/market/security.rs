@@ -51,14 +51,7 @@ pub enum SecurityType {
 
 impl SecurityType {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
-        Self::Stock,
-        Self::Preferred,
-        Self::Reit,
-        Self::Spac,
-        Self::Etf,
-        Self::Etn,
-    ];
+    pub const ALL: [Self; 6] = [Self::Stock, Self::Preferred, Self::Reit, Self::Spac, Self::Etf, Self::Etn];
 
     /// The name in streams and tables.
     pub fn as_str(self) -> &'static str {
@@ -100,8 +93,7 @@ impl SecurityType {
 }
 
 fn says_reit(name: &str) -> bool {
-    name.match_indices("리츠")
-        .any(|(at, _)| !name[..at].ends_with(['메', '블']))
+    name.match_indices("리츠").any(|(at, _)| !name[..at].ends_with(['메', '블']))
 }
 
 impl fmt::Display for SecurityType {
@@ -120,12 +112,7 @@ mod tests {
         for (code, name, market, kind) in [
             ("005930", "삼성전자", Market::Kospi, SecurityType::Stock),
             ("005935", "삼성전자우", Market::Kospi, SecurityType::Preferred),
-            (
-                "00680K",
-                "미래에셋증권2우B",
-                Market::Kospi,
-                SecurityType::Preferred,
-            ),
+            ("00680K", "미래에셋증권2우B", Market::Kospi, SecurityType::Preferred),
             ("115960", "연우", Market::Kosdaq, SecurityType::Stock),
             ("138040", "메리츠금융지주", Market::Kospi, SecurityType::Stock),
             ("0088D0", "메리츠제1호스팩", Market::Kosdaq, SecurityType::Spac),

@@ -8,25 +8,11 @@ use super::{Market, SecurityType, ymd};
 pub type TickTable = &'static [(i64, i64)];
 
 const ABOVE: i64 = i64::MAX;
-const KOSPI_2010: TickTable = &[
-    (1_000, 1),
-    (5_000, 5),
-    (10_000, 10),
-    (50_000, 50),
-    (100_000, 100),
-    (500_000, 500),
-    (ABOVE, 1_000),
-];
+const KOSPI_2010: TickTable =
+    &[(1_000, 1), (5_000, 5), (10_000, 10), (50_000, 50), (100_000, 100), (500_000, 500), (ABOVE, 1_000)];
 const KOSDAQ_2010: TickTable = &[(1_000, 1), (5_000, 5), (10_000, 10), (50_000, 50), (ABOVE, 100)];
-const ALL_2023: TickTable = &[
-    (2_000, 1),
-    (5_000, 5),
-    (20_000, 10),
-    (50_000, 50),
-    (200_000, 100),
-    (500_000, 500),
-    (ABOVE, 1_000),
-];
+const ALL_2023: TickTable =
+    &[(2_000, 1), (5_000, 5), (20_000, 10), (50_000, 50), (200_000, 100), (500_000, 500), (ABOVE, 1_000)];
 const ETP_FLAT: TickTable = &[(ABOVE, 5)];
 const ETP_2023: TickTable = &[(2_000, 1), (ABOVE, 5)];
 
@@ -57,10 +43,7 @@ pub fn table(date: NaiveDate, market: Market, kind: SecurityType) -> Option<Tick
 
 /// The tick at a price, in KRW.
 pub fn size(table: TickTable, price: i64) -> i64 {
-    table
-        .iter()
-        .find(|(below, _)| price < *below)
-        .map_or(1, |(_, tick)| *tick)
+    table.iter().find(|(below, _)| price < *below).map_or(1, |(_, tick)| *tick)
 }
 
 /// How a price lies on the grid of its table.
@@ -95,10 +78,7 @@ mod tests {
     use super::*;
 
     fn tick(date: (i32, u32, u32), market: Market, price: i64) -> i64 {
-        size(
-            table(ymd(date.0, date.1, date.2), market, SecurityType::Stock).unwrap(),
-            price,
-        )
+        size(table(ymd(date.0, date.1, date.2), market, SecurityType::Stock).unwrap(), price)
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub fn preferred(settings: &Settings) -> Result<Source> {
 
 /// The rules that sources check on their own answers, beyond those of the datasets.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    marcap::RULES.iter()
+    marcap::RULES.into_iter()
 }
 
 /// A source that was opened for a job.

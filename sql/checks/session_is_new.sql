@@ -1,0 +1,13 @@
+-- A session that repeats the one before.
+SELECT '{dataset}.session_is_new', 'gate', NULL::text, time,
+       format('%s of %s names have the very values of %s', same, names, prev_time)
+FROM (
+    SELECT s.time, s.prev_time, count(*) AS names,
+           count(*) FILTER (WHERE ({same_a}) IS NOT DISTINCT FROM ({same_b})) AS same
+    FROM sessions s
+    JOIN staged a ON a.time = s.time
+    JOIN around b ON b.time = s.prev_time AND b.stock_code = a.stock_code
+    WHERE {traded_a}
+    GROUP BY s.time, s.prev_time
+) AS compared
+WHERE names >= 10 AND same > {share} * names

@@ -1,0 +1,28 @@
+-- What session_status shall say of the batch's sessions. Names listed on a session are known where a master of
+-- that session or of the 45 days before it is in production.
+CREATE TEMP TABLE incoming_status ON COMMIT DROP AS
+SELECT job.dataset, t.time, job.source, n.rows, e.expected,
+       CASE WHEN e.expected IS NULL THEN NULL ELSE (
+           SELECT count(*) FROM market.stock_history h
+           WHERE h.valid_from <= t.time AND (h.valid_to IS NULL OR h.valid_to > t.time) AND h.is_active
+             AND h.market = ANY (job.markets)
+             AND NOT EXISTS (SELECT FROM {rows} r WHERE r.time = t.time AND r.stock_code = h.stock_code)
+       ) END AS missing,
+       job.names, job.finality, now() AS promoted_at
+FROM staged_times t
+CROSS JOIN job
+CROSS JOIN LATERAL (SELECT count(*) AS rows FROM {rows} r WHERE r.time = t.time) n
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN EXISTS (
+        SELECT FROM market.session_status m
+        WHERE m.dataset = 'stocks' AND m.names = 'whole' AND m.time BETWEEN t.time - 45 AND t.time
+    ) THEN (
+        SELECT count(*) FROM market.stock_history h
+        WHERE h.valid_from <= t.time AND (h.valid_to IS NULL OR h.valid_to > t.time) AND h.is_active
+          AND h.market = ANY (job.markets)
+    ) END AS expected
+) e
+-- A list of codes does not make a session whole, and does not unmake it.
+WHERE job.names <> 'list' OR NOT EXISTS (
+    SELECT FROM market.session_status s WHERE s.dataset = job.dataset AND s.time = t.time AND s.names <> 'list'
+);

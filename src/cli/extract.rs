@@ -1,0 +1,131 @@
+//! `kdata extract`: asks a source, writes a stream.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use super::{Context, printer, range};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::market::{Day, Market, StockCode};
+use crate::source::{self, Job, Source};
+use crate::stage;
+
+const EXAMPLES: &str = "\
+Examples:
+  kdata extract ohlcv --date today | kdata validate | kdata load
+  kdata extract stocks --source marcap --from 2026-01-02 --to 2026-02-20 | kdata validate | kdata load
+  kdata extract ohlcv --source sim --date -1s --codes 005930,000660 | head";
+
+/// Ask a source for a dataset; writes a stream to stdout
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Which dataset
+    #[arg(value_parser = super::dataset_parser())]
+    dataset: &'static Dataset,
+    #[command(flatten)]
+    range: range::Range,
+    /// Which source; absent: the best that is set up
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(source::PREFERENCE.iter().map(|s| s.name())))]
+    source: Option<String>,
+    /// Only these codes, separated by commas; - reads them from stdin. Default: all that were listed then
+    #[arg(long, value_name = "A,B")]
+    codes: Option<String>,
+    /// Only these markets
+    #[arg(long, value_name = "KOSPI,KOSDAQ,KONEX", value_delimiter = ',', value_parser = market)]
+    market: Vec<Market>,
+    /// Seed of the simulated market
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn market(text: &str) -> std::result::Result<Market, String> {
+    Market::parse(text.as_bytes()).ok_or_else(|| "expected KOSPI, KOSDAQ or KONEX".into())
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let started = Instant::now();
+    let (from, to) = args.range.resolve(&context.calendar, context.today())?;
+    let source = match &args.source {
+        Some(name) => Source::find(name).expect("one of the possible values"),
+        None => source::preferred(&context.settings)?,
+    };
+    let job = Job {
+        dataset: args.dataset,
+        from,
+        to,
+        codes: args.codes.as_deref().map(codes).transpose()?,
+        markets: if args.market.is_empty() { Market::ALL.to_vec() } else { args.market.clone() },
+        seed: args.seed,
+        now: context.now,
+        run: context.run_id(),
+        calendar: &context.calendar,
+        settings: &context.settings,
+    };
+    let sessions = job.sessions().len();
+    context.printer.remark(what(&job, source, sessions));
+    let out = std::io::stdout().lock();
+    let counts = super::block_on(stage::extract::extract(source, &job, out))?;
+    if counts.missing > 0 {
+        context.printer.warning(format!(
+            "{} has no data for {} of {sessions} sessions; they are marked #missing, and `kdata due {}` lists them",
+            source.name(),
+            counts.missing,
+            args.dataset.name,
+        ));
+    }
+    context.printer.remark(format!(
+        "extract: {} rows, {} rejected, {} flagged, {:.1} s",
+        printer::count(counts.rows),
+        printer::count(counts.rejected),
+        printer::count(counts.flagged),
+        started.elapsed().as_secs_f64()
+    ));
+    std::io::stdout().flush().map_err(Error::output)
+}
+
+/// The resolved sessions in a line, also why there is none.
+fn what(job: &Job, source: Source, sessions: usize) -> String {
+    let dataset = job.dataset.name;
+    match (job.calendar.day(job.from), sessions) {
+        (Day::Closed(reason), 0) if job.from == job.to => {
+            format!("extract: {} is closed ({reason}): nothing to ask", job.from)
+        }
+        _ if job.from == job.to => format!("extract: {dataset} of {} from {}", job.from, source.name()),
+        _ => format!(
+            "extract: {dataset} of {} to {} ({sessions} sessions) from {}",
+            job.from,
+            job.to,
+            source.name()
+        ),
+    }
+}
+
+fn codes(text: &str) -> Result<BTreeSet<StockCode>> {
+    let mut list = String::new();
+    if text == "-" {
+        for line in std::io::stdin().lock().lines() {
+            list.push_str(&line.map_err(|e| Error::io("cannot read codes from stdin", e))?);
+            list.push(',');
+        }
+    } else {
+        list.push_str(text);
+    }
+    let words = list.split([',', ' ', '\t']).filter(|w| !w.is_empty());
+    let codes: BTreeSet<StockCode> = words
+        .map(|word| {
+            StockCode::parse(word.as_bytes()).ok_or_else(|| {
+                Error::usage(
+                    format!("{word:?} is not a stock code"),
+                    "codes are six characters [0-9A-Z], e.g. 005930",
+                )
+            })
+        })
+        .collect::<Result<_>>()?;
+    if codes.is_empty() {
+        return Err(Error::usage("--codes names no code", "write --codes 005930,000660"));
+    }
+    Ok(codes)
+}

@@ -1,0 +1,197 @@
+//! Floor 5: the command line. One file a subcommand: its arguments and how it runs.
+
+mod db;
+mod due;
+mod explain;
+mod extract;
+mod load;
+mod printer;
+mod promote;
+mod range;
+mod rejects;
+mod report;
+mod rollback;
+mod runs;
+mod validate;
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::dataset::{self, Dataset};
+use crate::db::{Database, Target};
+use crate::error::{EXIT_CODES, Error, Result};
+use crate::market::{Calendar, kst_date};
+use crate::settings::Settings;
+use printer::Printer;
+
+const EXAMPLES: &str = "\
+Examples:
+  kdata demo                                                        a simulated market, from nothing to a report
+  kdata extract ohlcv --date today | kdata validate | kdata load    one day into staging
+  kdata promote                                                     staging into production, atomically
+  kdata report quality                                              what came, what is missing, what looks wrong
+  kdata due ohlcv                                                   sessions that cron should still fetch
+  kdata explain ohlcv.within_limits                                 what a rule means, and why";
+
+/// Korean stock market data in one PostgreSQL database
+#[derive(Parser, Debug)]
+#[command(name = "kdata", version, about, after_help = EXAMPLES, after_long_help = long_help())]
+#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    /// Say nothing on success
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Extract(extract::Args),
+    Validate(validate::Args),
+    Load(load::Args),
+    Promote(promote::Args),
+    Rollback(rollback::Args),
+    Report(report::Args),
+    Due(due::Args),
+    Runs(runs::Args),
+    Rejects(rejects::Args),
+    Explain(explain::Args),
+    Db(db::Args),
+}
+
+/// How a report is written.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+fn long_help() -> String {
+    let codes: Vec<String> =
+        EXIT_CODES.iter().map(|(code, meaning)| format!("  {code:>3}  {meaning}")).collect();
+    format!("{EXAMPLES}\n\nExit codes:\n{}", codes.join("\n"))
+}
+
+/// What every subcommand is given: settings resolved once, the clock read once.
+struct Context {
+    printer: Printer,
+    settings: Settings,
+    calendar: Calendar,
+    now: DateTime<Utc>,
+}
+
+impl Context {
+    fn today(&self) -> NaiveDate {
+        kst_date(self.now)
+    }
+
+    /// The database that commands work on.
+    async fn database(&self) -> Result<Database> {
+        Database::open(&self.settings, Target::Main, &self.calendar).await
+    }
+
+    /// The width of tables: what the user says, else the terminal's.
+    fn width(&self) -> Option<u16> {
+        self.settings.columns.or_else(printer::terminal_width)
+    }
+
+    /// An id that tells runs apart in logs and ledgers.
+    fn run_id(&self) -> String {
+        format!(
+            "{}-{:x}",
+            self.now.with_timezone(&crate::market::kst()).format("%Y%m%dT%H%M%S"),
+            std::process::id()
+        )
+    }
+}
+
+/// Parses the command line, runs it, reports an error, and tells the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help to stdout and errors to stderr, and knows their codes; a closed pipe is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let printer = Printer::new(cli.quiet);
+    match run(cli.command, printer) {
+        Ok(()) | Err(Error::ClosedOutput) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command, printer: Printer) -> Result<()> {
+    let settings = Settings::from_environment()?;
+    start_log(&settings)?;
+    let calendar = settings.calendar()?;
+    let context = Context { printer, now: settings.now(), calendar, settings };
+    match command {
+        Command::Extract(args) => extract::run(&args, &context),
+        Command::Validate(args) => validate::run(&args, &context),
+        Command::Load(args) => load::run(&args, &context),
+        Command::Promote(args) => promote::run(&args, &context),
+        Command::Rollback(args) => rollback::run(&args, &context),
+        Command::Report(args) => report::run(&args, &context),
+        Command::Due(args) => due::run(&args, &context),
+        Command::Runs(args) => runs::run(&args, &context),
+        Command::Rejects(args) => rejects::run(&args, &context),
+        Command::Explain(args) => explain::run(&args, &context),
+        Command::Db(args) => db::run(&args, &context),
+    }
+}
+
+fn start_log(settings: &Settings) -> Result<()> {
+    let filter = settings.log.as_deref().unwrap_or("kdata=warn");
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|e| {
+        Error::usage(format!("KDATA_LOG={filter} does not read: {e}"), "write it like kdata=debug")
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    Ok(())
+}
+
+/// Runs what waits for the network or the database.
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("cannot start the runtime", e))?
+        .block_on(future)
+}
+
+/// Reads the name of a dataset; clap lists the names and suggests one.
+fn dataset_parser() -> impl clap::builder::TypedValueParser<Value = &'static Dataset> {
+    use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+    let names = dataset::ALL.iter().map(|d| PossibleValue::new(d.name).help(d.about));
+    PossibleValuesParser::new(names).map(|name| dataset::find(&name).expect("one of the possible values"))
+}
+
+/// Nothing is piped in: show how to use the command.
+fn nothing_piped_in(subcommand: &str) -> Error {
+    let mut cli = Cli::command();
+    let usage = cli.find_subcommand_mut(subcommand).map(|c| c.render_help().to_string()).unwrap_or_default();
+    Error::usage(
+        format!("nothing is piped into `kdata {subcommand}`\n\n{usage}"),
+        "pipe a stream in, as in the examples",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

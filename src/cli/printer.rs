@@ -1,0 +1,142 @@
+//! The only place that prints. stdout carries the stream or the report; everything else goes to stderr.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+use crate::error::{Error, Result};
+
+/// Decides what is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Printer {
+    quiet: bool,
+}
+
+impl Printer {
+    /// A printer; a quiet one keeps remarks to itself.
+    pub(super) fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// A line of the report.
+    #[expect(clippy::unused_self, reason = "printing goes through a printer")]
+    pub(super) fn line(&self, text: impl Display) -> Result<()> {
+        writeln!(std::io::stdout(), "{text}").map_err(Error::output)
+    }
+
+    /// A report for programs.
+    pub(super) fn json(&self, document: &impl serde::Serialize) -> Result<()> {
+        self.line(serde_json::to_string_pretty(document).expect("reports are plain data"))
+    }
+
+    /// A remark for the person at the terminal; cron with `-q` does not see it.
+    pub(super) fn remark(&self, text: impl Display) {
+        if !self.quiet {
+            // A closed stderr is no reason to fail.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// A remark that must be seen.
+    #[expect(clippy::unused_self, reason = "printing goes through a printer")]
+    pub(super) fn warning(&self, text: impl Display) {
+        let _ = writeln!(std::io::stderr(), "kdata: warning: {text}");
+    }
+
+    /// An error, with what to do about it.
+    #[expect(clippy::unused_self, reason = "printing goes through a printer")]
+    pub(super) fn error(&self, error: &Error) {
+        use miette::Diagnostic;
+        let code = error.exit_code();
+        let mut text = format!("kdata: error: {error}");
+        if let Some(help) = error.help().map(|h| h.to_string()).filter(|h| !h.is_empty()) {
+            text.push_str(&format!("\n  help: {help}"));
+        }
+        text.push_str(&format!("\n  exit code {code}: {}", meaning(code)));
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+fn meaning(code: u8) -> &'static str {
+    crate::error::EXIT_CODES.iter().find(|(c, _)| *c == code).map_or("unknown", |(_, meaning)| meaning)
+}
+
+/// Is something piped into stdin?
+pub(super) fn stdin_is_piped() -> bool {
+    !std::io::stdin().is_terminal()
+}
+
+/// A whole number with thousands separators.
+pub(super) fn count(n: impl Into<i128>) -> String {
+    let n: i128 = n.into();
+    let digits = n.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if n < 0 { format!("-{text}") } else { text }
+}
+
+/// The terminal's width, when stdout is one.
+pub(super) fn terminal_width() -> Option<u16> {
+    std::io::stdout().is_terminal().then(|| comfy_table::Table::new().width()).flatten()
+}
+
+/// A table whose columns line up, also with East Asian characters.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>], right: &[usize], width: Option<u16>) -> String {
+    render(Some(header), rows, right, width)
+}
+
+/// The same without a header.
+pub(super) fn body(rows: &[Vec<String>], width: Option<u16>) -> String {
+    render(None, rows, &[], width)
+}
+
+fn render(header: Option<&[&str]>, rows: &[Vec<String>], right: &[usize], width: Option<u16>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    if let Some(header) = header {
+        table.set_header(header.to_vec());
+    }
+    if let Some(width) = width {
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(width);
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    for at in right {
+        if let Some(column) = table.column_mut(*at) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        for (n, text) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (95_412, "95,412"), (-1_234_567, "-1,234,567")]
+        {
+            assert_eq!(count(n), text);
+        }
+    }
+
+    #[test]
+    fn korean_names_line_up() {
+        let rows = vec![
+            vec!["삼성바이오로직스".to_owned(), "1".to_owned()],
+            vec!["NAVER".to_owned(), "20".to_owned()],
+        ];
+        let text = table(&["name", "n"], &rows, &[1], None);
+        let width =
+            |line: &str| line.chars().map(|c| if ('가'..='힣').contains(&c) { 2 } else { 1 }).sum::<usize>();
+        let widths: Vec<_> = text.lines().skip(2).map(width).collect();
+        assert_eq!(widths[0], widths[1], "{text}");
+    }
+}

@@ -1,0 +1,86 @@
+//! `kdata promote`: staged batches into production.
+
+use std::time::Instant;
+
+use super::{Context, printer};
+use crate::error::{Error, Result};
+use crate::stage::promote::{self, Options, Receipt};
+
+const EXAMPLES: &str = "\
+Examples:
+  kdata promote                     all staged batches, masters first, each whole or not at all
+  kdata promote --dry-run           what would change
+  kdata promote --batch 12 --force  over a gate, once you have looked";
+
+/// Bring staged batches into production, atomically
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Only this batch
+    #[arg(long, value_name = "N")]
+    batch: Option<i64>,
+    /// Show what would change, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on although a gate failed or production holds better data
+    #[arg(long, requires = "batch")]
+    force: bool,
+}
+
+/// Runs the command. A batch that is held does not stop the others; the first failure decides the exit code.
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let options = Options { dry_run: args.dry_run, force: args.force };
+    super::block_on(async {
+        let database = context.database().await?;
+        let batches = promote::staged(&database.place.connect().await?, args.batch).await?;
+        if batches.is_empty() {
+            context.printer.remark("promote: nothing is staged");
+        }
+        let mut failure: Option<Error> = None;
+        for batch in &batches {
+            let started = Instant::now();
+            match promote::promote(&database.place, batch, options).await {
+                Ok(receipt) => {
+                    context.printer.line(line(&receipt, options, started.elapsed().as_secs_f64()))?;
+                    for gate in &receipt.forced {
+                        context.printer.warning(format!("went over a gate: {gate}"));
+                    }
+                }
+                Err(error) => {
+                    if let Some(earlier) = failure.replace(error) {
+                        context.printer.error(&earlier);
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    })
+}
+
+fn line(receipt: &Receipt, options: Options, seconds: f64) -> String {
+    let (batch, written) = (&receipt.batch, receipt.written);
+    let (from, to) = batch.range;
+    let range = if from == to { from.to_string() } else { format!("{from} to {to}") };
+    let mut text = format!(
+        "batch {} {} {range} from {}{}: {} rows: {} inserted, {} updated, {} unchanged",
+        batch.id,
+        batch.dataset.name,
+        batch.source,
+        if options.dry_run { " (dry run)" } else { "" },
+        printer::count(batch.rows),
+        printer::count(written.inserted),
+        printer::count(written.updated),
+        printer::count(written.unchanged),
+    );
+    let others = [
+        (written.deleted, "deleted"),
+        (receipt.held, "held back"),
+        (receipt.flags as u64, "flags"),
+        (receipt.notes as u64, "notes"),
+        (receipt.actions as u64, "corporate action candidates"),
+    ];
+    for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!(", {} {what}", printer::count(*count)));
+    }
+    text + &format!(", {seconds:.1} s")
+}

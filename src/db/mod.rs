@@ -1,0 +1,213 @@
+//! Floor 3: the database. Identifiers come from static strings and numbers only, values are always parameters.
+
+pub mod cluster;
+pub mod ledger;
+pub mod merge;
+pub mod migrate;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::error::{Error, Result};
+use crate::market::Calendar;
+use crate::settings::Settings;
+use cluster::{Cluster, Started};
+use migrate::{Backend, Kind, State};
+
+/// Which database is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// `DATABASE_URL`, else `kdata` in the private cluster.
+    Main,
+    /// The demo's own database in the private cluster.
+    Demo,
+}
+
+impl Target {
+    /// Its name in the private cluster.
+    pub fn database(self) -> &'static str {
+        match self {
+            Self::Main => "kdata",
+            Self::Demo => "kdata_demo",
+        }
+    }
+}
+
+/// A place to connect to, resolved once; several connections may be opened.
+#[derive(Clone, Debug)]
+pub struct Place {
+    config: Config,
+    /// What was started on the way, if it is the private cluster.
+    pub started: Option<Started>,
+}
+
+impl Place {
+    /// Resolves the target; starts the private cluster when it is needed and does not run.
+    pub async fn resolve(settings: &Settings, target: Target) -> Result<Self> {
+        if let (Some(url), Target::Main) = (&settings.database_url, target) {
+            // The parser's message may quote the URL, and with it a password.
+            let mut config: Config = url.reveal().parse().map_err(|_| {
+                Error::usage(
+                    "DATABASE_URL does not read",
+                    "write it like postgresql://user:password@host:5432/name",
+                )
+            })?;
+            config.application_name("kdata");
+            return Ok(Self { config, started: None });
+        }
+        let cluster = Cluster::locate(settings)?;
+        let started = cluster.ensure_running().await?;
+        let mut config = cluster.config(target.database());
+        config.application_name("kdata");
+        let place = Self { config, started: Some(started) };
+        place.create_database(&cluster, target).await?;
+        Ok(place)
+    }
+
+    async fn create_database(&self, cluster: &Cluster, target: Target) -> Result<()> {
+        let server = Self { config: cluster.config("postgres"), started: None }.connect().await?;
+        let name = target.database();
+        let exists = server
+            .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])
+            .await
+            .map_err(failed("cannot list the databases"))?;
+        if exists.is_none() {
+            match server.batch_execute(&format!("CREATE DATABASE {name}")).await {
+                Err(e)
+                    if e.code() == Some(&SqlState::DUPLICATE_DATABASE)
+                        || e.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
+                other => other.map_err(failed("cannot create the database"))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata.
+    pub async fn connect(&self) -> Result<Client> {
+        let (client, connection) = self.config.connect(NoTls).await.map_err(|e| cannot_connect(&e))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("the connection ended: {error}");
+            }
+        });
+        client
+            .batch_execute("SET timezone = 'Asia/Seoul'; SET client_min_messages = warning; SET search_path = public, pg_temp")
+            .await
+            .map_err(failed("cannot set up the connection"))?;
+        Ok(client)
+    }
+}
+
+/// A database whose schema is this binary's.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Where it is.
+    pub place: Place,
+    /// What it is for.
+    pub kind: Kind,
+    /// How it stores its series.
+    pub backend: Backend,
+}
+
+impl Database {
+    /// Opens the target. A database that holds nothing at all is made ready on the way; one that holds other
+    /// people's tables, or an older schema, asks for `kdata db migrate`.
+    pub async fn open(settings: &Settings, target: Target, calendar: &Calendar) -> Result<Self> {
+        let place = Place::resolve(settings, target).await?;
+        let mut client = place.connect().await?;
+        let (kind, backend) = match migrate::state(&client).await? {
+            State::Current(kind, backend) => {
+                migrate::sync_calendar(&mut client, calendar).await?;
+                (kind, backend)
+            }
+            State::Empty => {
+                let kind = if target == Target::Demo { Kind::Demo } else { Kind::Live };
+                let migrated = migrate::migrate(&mut client, kind, settings.backend, calendar).await?;
+                (migrated.kind, migrated.backend)
+            }
+            State::Foreign => {
+                return Err(Error::usage(
+                    "the database holds other tables and no kdata schema",
+                    "if it is the right one, run `kdata db migrate` (schemas ops, staging and market)",
+                ));
+            }
+            State::Older => {
+                return Err(Error::usage(
+                    "the database's schema is older than this kdata",
+                    "run `kdata db migrate`",
+                ));
+            }
+        };
+        Ok(Self { place, kind, backend })
+    }
+}
+
+fn cannot_connect(error: &tokio_postgres::Error) -> Error {
+    let what = format!("cannot connect to the database: {}", text(error));
+    match error.code() {
+        Some(code)
+            if *code == SqlState::INVALID_PASSWORD
+                || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+        {
+            Error::Credentials { what, help: "check user and password in DATABASE_URL".into() }
+        }
+        Some(code) if *code == SqlState::UNDEFINED_DATABASE => {
+            Error::usage(what, "create it (CREATE DATABASE …), or correct the name in DATABASE_URL")
+        }
+        _ => Error::Source {
+            what,
+            help:
+                "check that the server runs and may be reached (`kdata db status`), then run the same again"
+                    .into(),
+        },
+    }
+}
+
+/// Turns the server's error into ours, with what was being done.
+pub fn failed(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
+    move |error| {
+        let what = format!("{doing}: {}", text(&error));
+        match error.code() {
+            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Error::Locked {
+                what: format!("{doing}: another run holds the lock"),
+                help: "wait for it to end (`kdata runs`), then run the same again".into(),
+            },
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                Error::Credentials { what, help: "connect as the owner of the kdata schemas".into() }
+            }
+            Some(code) if *code == SqlState::DISK_FULL => Error::Database {
+                what,
+                help: "make room on the server's disk, then run the same again".into(),
+            },
+            None if error.is_closed() => Error::Source {
+                what: format!("{doing}: the connection to the database was lost"),
+                help: "nothing was half done: run the same again once the server is back".into(),
+            },
+            _ => Error::Database {
+                what,
+                help: "nothing was half done; `kdata db status` tells about the server".into(),
+            },
+        }
+    }
+}
+
+/// The server's message with its detail and hint; tokio-postgres itself says only "db error".
+fn text(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => {
+            let extra = [db.detail(), db.hint(), db.where_()];
+            let extra: Vec<&str> = extra.into_iter().flatten().collect();
+            let extra = if extra.is_empty() { String::new() } else { format!(" ({})", extra.join("; ")) };
+            format!("{} [{}]{extra}", db.message(), db.code().code())
+        }
+        None => {
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(error);
+            while let Some(inner) = cause {
+                text = format!("{text}: {inner}");
+                cause = inner.source();
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! load: one validated stream into one staging table, in one transaction with its ledger row. Rows are not parsed:
+//! bytes go into COPY as they come.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, pin_mut};
+use tokio::sync::mpsc;
+use tokio_postgres::{Client, Transaction};
+
+use crate::db::failed;
+use crate::db::ledger::{About, Run};
+use crate::db::migrate::Kind;
+use crate::error::{Error, Result};
+use crate::source::Source;
+use crate::stream::{Block, Counts, Mark, Preamble, Reader, Stage};
+
+/// Pieces on their way from the pipe to the server: back-pressure, not a queue.
+const IN_FLIGHT: usize = 4;
+const CHUNK: usize = 1024 * 1024;
+
+/// A staged batch.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its number.
+    pub batch: i64,
+    /// Its dataset.
+    pub dataset: &'static str,
+    /// What the stream held.
+    pub counts: Counts,
+}
+
+/// What the reading thread hands over.
+enum Piece {
+    Begin(Box<Preamble>),
+    Rows(Bytes),
+    Mark(Mark),
+}
+
+/// Loads a stream. The ledger's connection keeps the run's record and its rejects whatever becomes of the batch.
+pub async fn load<R: Read + Send + 'static>(
+    input: R,
+    mut client: Client,
+    ledger: Client,
+    kind: Kind,
+) -> Result<Loaded> {
+    let (sender, mut pieces) = mpsc::channel(IN_FLIGHT);
+    let reading = tokio::task::spawn_blocking(move || read(input, &sender));
+    let Some(Piece::Begin(preamble)) = pieces.recv().await else {
+        let outcome = finished(reading.await);
+        let error = outcome.err().unwrap_or_else(|| Error::stream("it holds nothing"));
+        Run::begin(ledger, "load", About::default()).await?.end(Err(&error), Counts::default()).await?;
+        return Err(error);
+    };
+    let mut run = Run::begin(ledger, "load", About::from(&*preamble)).await?;
+    let refused = refusal(&preamble, kind);
+    let transaction = client.transaction().await.map_err(failed("cannot begin the load"))?;
+    let staged = match refused {
+        None => stage(&transaction, &preamble, &mut pieces, &mut run).await,
+        Some(error) => Err(error),
+    };
+    // However staging ended, the stream is read to its end: it may say why, and its rejects are kept.
+    while let Some(piece) = pieces.recv().await {
+        if let Piece::Mark(mark) = piece {
+            run.mark(mark).await?;
+        }
+    }
+    let (counts, verdict) = match finished(reading.await) {
+        Ok(counts) => (counts, Ok(())),
+        Err(error) => (Counts::default(), Err(error)),
+    };
+    // A refusal comes first, then what is wrong with the stream, then what the server made of it.
+    let outcome = match (staged, verdict) {
+        (Err(error @ Error::Refused { .. }), _) | (_, Err(error)) | (Err(error), Ok(())) => Err(error),
+        (Ok(staged), Ok(())) => commit(transaction, &preamble, staged, counts, &mut run).await,
+    };
+    match outcome {
+        Ok(batch) => {
+            run.end(Ok(Some(batch)), counts).await?;
+            Ok(Loaded { batch, dataset: preamble.dataset.name, counts })
+        }
+        Err(error) => {
+            run.end(Err(&error), counts).await?;
+            Err(error)
+        }
+    }
+}
+
+fn finished(reading: std::result::Result<Result<Counts>, tokio::task::JoinError>) -> Result<Counts> {
+    reading.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// Reads the stream on a thread of its own and proves its end.
+fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
+    let (mut reader, preamble) = Reader::new(input)?;
+    // The receiver hangs up only when it has failed, and then reports its own error.
+    let _ = pieces.blocking_send(Piece::Begin(Box::new(preamble)));
+    let mut chunk = Vec::with_capacity(CHUNK * 2);
+    while let Some(block) = reader.next_block()? {
+        match block {
+            Block::Rows(rows) => {
+                chunk.extend_from_slice(rows);
+                if chunk.len() >= CHUNK {
+                    let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK * 2));
+                    let _ = pieces.blocking_send(Piece::Rows(Bytes::from(full)));
+                }
+            }
+            Block::Mark(line) => {
+                let mark = Mark::parse(line)?;
+                let _ = pieces.blocking_send(Piece::Mark(mark));
+            }
+        }
+    }
+    if !chunk.is_empty() {
+        let _ = pieces.blocking_send(Piece::Rows(Bytes::from(chunk)));
+    }
+    Ok(reader.counts())
+}
+
+fn refusal(preamble: &Preamble, kind: Kind) -> Option<Error> {
+    if preamble.stage != Stage::Validated {
+        return Some(Error::Refused {
+            what: "the stream was not validated".into(),
+            help: "put `kdata validate` between extract and load".into(),
+        });
+    }
+    let simulated = Source::is_simulated(&preamble.source);
+    match (simulated, kind) {
+        (true, Kind::Live) => Some(Error::Refused {
+            what: format!("{} data are simulated, and this database is a live one", preamble.source),
+            help: "try it with `kdata demo`, or in a database made by `kdata db migrate --demo`".into(),
+        }),
+        (false, Kind::Demo) => Some(Error::Refused {
+            what: format!("{} data are real, and this database is a demo", preamble.source),
+            help: "load them into a live database (`kdata db migrate`)".into(),
+        }),
+        _ => None,
+    }
+}
+
+/// A staging table that holds the rows, not yet committed.
+struct Staged {
+    batch: i64,
+    rows: u64,
+}
+
+async fn stage(
+    transaction: &Transaction<'_>,
+    preamble: &Preamble,
+    pieces: &mut mpsc::Receiver<Piece>,
+    run: &mut Run,
+) -> Result<Staged> {
+    let doing = failed("cannot stage the rows");
+    let sequence = "SELECT nextval(pg_get_serial_sequence('ops.batches', 'batch_id'))";
+    let batch: i64 = transaction.query_one(sequence, &[]).await.map_err(&doing)?.get(0);
+    // A table per batch: dropping it is ten times faster than emptying a shared one, and leaves no bloat.
+    let dataset = preamble.dataset;
+    let columns = dataset.column_list(|c| format!("{} {}", c.name, c.sql));
+    let create = format!("CREATE TABLE staging.b{batch} ({columns})");
+    transaction.batch_execute(&create).await.map_err(&doing)?;
+    let copy = format!("COPY staging.b{batch} ({}) FROM STDIN WITH (FORMAT csv, FREEZE)", dataset.header());
+    let sink = transaction.copy_in(&copy).await.map_err(&doing)?;
+    pin_mut!(sink);
+    while let Some(piece) = pieces.recv().await {
+        match piece {
+            Piece::Rows(rows) => sink.send(rows).await.map_err(&doing)?,
+            Piece::Mark(mark) => run.mark(mark).await?,
+            Piece::Begin(_) => {}
+        }
+    }
+    // The reader's verdict is not known here: rows are only counted, the caller commits.
+    let rows = sink.finish().await.map_err(&doing)?;
+    Ok(Staged { batch, rows })
+}
+
+async fn commit(
+    transaction: Transaction<'_>,
+    preamble: &Preamble,
+    staged: Staged,
+    counts: Counts,
+    run: &mut Run,
+) -> Result<i64> {
+    let doing = failed("cannot record the batch");
+    if staged.rows != counts.rows {
+        return Err(Error::stream(format!(
+            "the server took {} rows, the stream holds {}",
+            staged.rows, counts.rows
+        )));
+    }
+    run.flush().await?;
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    transaction
+        .execute(
+            "INSERT INTO ops.batches (batch_id, extract_run, dataset, source, from_time, to_time, scope, names, finality, \
+             provides, ordered, value_unit, calendar, rules, rows, rejected, flagged, missing, state) \
+             OVERRIDING SYSTEM VALUE \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'staged')",
+            &[
+                &staged.batch,
+                &preamble.run,
+                &preamble.dataset.name,
+                &preamble.source,
+                &preamble.from,
+                &preamble.to,
+                &preamble.scope,
+                &preamble.names.as_str(),
+                &preamble.finality.as_str(),
+                &preamble.provided(),
+                &preamble.ordered,
+                &preamble.value_unit,
+                &preamble.calendar,
+                &preamble.rules.as_deref().unwrap_or("none"),
+                &number(counts.rows),
+                &number(counts.rejected),
+                &number(counts.flagged),
+                &number(counts.missing),
+            ],
+        )
+        .await
+        .map_err(&doing)?;
+    transaction
+        .execute("UPDATE ops.runs SET batch_id = $2 WHERE run_id = $1", &[&run.id, &staged.batch])
+        .await
+        .map_err(&doing)?;
+    transaction
+        .execute("UPDATE ops.flags SET batch_id = $2 WHERE run_id = $1", &[&run.id, &staged.batch])
+        .await
+        .map_err(&doing)?;
+    transaction.commit().await.map_err(&doing)?;
+    Ok(staged.batch)
+}

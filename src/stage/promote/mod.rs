@@ -1,0 +1,414 @@
+//! promote: staged batches into production, one transaction each. Either all of a batch is visible, with its
+//! receipt and its sessions' status, or nothing.
+
+mod actions;
+mod masters;
+
+use chrono::NaiveDate;
+use tokio_postgres::{Client, Transaction};
+
+use crate::dataset::{self, Dataset, Kind, TIME};
+use crate::db::ledger::{self, About, Remark, Run};
+use crate::db::merge::{Merge, Written};
+use crate::db::{Place, failed};
+use crate::error::{Error, Result};
+use crate::source::PREFERENCE;
+use crate::stream::Counts;
+
+const JOB: &str = include_str!("../../../sql/promote/job.sql");
+const HELD: &str = include_str!("../../../sql/promote/held.sql");
+const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql");
+const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
+const STATUS: &str = include_str!("../../../sql/promote/status.sql");
+/// How long a promote waits for another one of the same dataset.
+const LOCK_WAIT: &str = "30s";
+
+/// How to promote.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Options {
+    /// Show what would change, change nothing.
+    pub dry_run: bool,
+    /// Go on although a gate failed or production holds better data.
+    pub force: bool,
+}
+
+/// A staged batch.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Batch {
+    pub id: i64,
+    pub dataset: &'static Dataset,
+    pub source: String,
+    pub range: (NaiveDate, NaiveDate),
+    pub rows: u64,
+    provides: Vec<String>,
+}
+
+/// What promoting a batch did.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The batch.
+    pub batch: Batch,
+    /// What was written to the dataset's tables.
+    pub written: Written,
+    /// Staged rows that better data in production kept out.
+    pub held: u64,
+    /// Remarks by severity.
+    pub flags: usize,
+    /// Remarks by severity.
+    pub notes: usize,
+    /// Corporate action candidates.
+    pub actions: usize,
+    /// Gates that `--force` went over.
+    pub forced: Vec<String>,
+}
+
+/// The batches that wait, masters first: other datasets are compared with them.
+pub async fn staged(client: &Client, only: Option<i64>) -> Result<Vec<Batch>> {
+    let rows = client
+        .query(
+            "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, state FROM ops.batches \
+             WHERE CASE WHEN $1::bigint IS NULL THEN state = 'staged' ELSE batch_id = $1 END \
+             ORDER BY dataset <> 'stocks', batch_id",
+            &[&only],
+        )
+        .await
+        .map_err(failed("cannot list the staged batches"))?;
+    if let (Some(batch), true) = (only, rows.is_empty()) {
+        return Err(Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches"));
+    }
+    rows.iter()
+        .map(|row| {
+            let (id, name, state): (i64, &str, &str) = (row.get(0), row.get(1), row.get(7));
+            if state != "staged" {
+                let what = format!("batch {id} is not staged any more: it is {state}");
+                return Err(Error::usage(what, "`kdata runs` lists the batches"));
+            }
+            let dataset = dataset::find(name).ok_or_else(|| {
+                Error::usage(
+                    format!("batch {id} is of {name}, which this kdata does not know"),
+                    "install a newer kdata",
+                )
+            })?;
+            Ok(Batch {
+                id,
+                dataset,
+                source: row.get(2),
+                range: (row.get(3), row.get(4)),
+                rows: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
+                provides: row.get(6),
+            })
+        })
+        .collect()
+}
+
+/// Promotes one batch.
+pub async fn promote(place: &Place, batch: &Batch, options: Options) -> Result<Receipt> {
+    let mut client = place.connect().await?;
+    let run = if options.dry_run {
+        None
+    } else {
+        let about = About {
+            dataset: Some(batch.dataset),
+            source: Some(&batch.source),
+            range: Some(batch.range),
+            batch: Some(batch.id),
+            ..About::default()
+        };
+        Some(Run::begin(place.connect().await?, "promote", about).await?)
+    };
+    let outcome = attempt(&mut client, batch, options, run.as_ref()).await;
+    if let Some(run) = run {
+        let counts = Counts { rows: batch.rows, ..Counts::default() };
+        if let Err(error) = &outcome {
+            run.problem(batch.id, &error.to_string()).await?;
+        }
+        run.end(outcome.as_ref().map(|_| Some(batch.id)), counts).await?;
+    }
+    outcome
+}
+
+async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Option<&Run>) -> Result<Receipt> {
+    let doing = failed("cannot promote the batch");
+    make_room(client, batch, options).await?;
+    let transaction = client.transaction().await.map_err(&doing)?;
+    lock(&transaction, batch).await?;
+    transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
+    let (held, mut remarks) = hold_back(&transaction, batch, options).await?;
+    let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
+    transaction.batch_execute(&view).await.map_err(&doing)?;
+    let around = if batch.dataset.kind == Kind::Series { AROUND_SERIES } else { AROUND_MASTER };
+    transaction.batch_execute(&fill(around, batch)).await.map_err(&doing)?;
+    for query in batch.dataset.queries {
+        remarks.extend(check(&transaction, &fill(query, batch)).await?);
+    }
+    if batch.dataset.kind == Kind::Master {
+        remarks.extend(masters::prepare(&transaction, batch).await?);
+    }
+    let actions = if batch.dataset.has("base_price") {
+        actions::find(&transaction, batch.dataset, &mut remarks).await?
+    } else {
+        Vec::new()
+    };
+    let forced = gates(batch, &remarks, options, run).await?;
+    let written = write(&transaction, batch, &actions).await?;
+    let receipt = Receipt {
+        batch: batch.clone(),
+        written,
+        held,
+        flags: remarks.iter().filter(|r| r.severity == "flag").count(),
+        notes: remarks.iter().filter(|r| r.severity == "note").count(),
+        actions: actions.len(),
+        forced,
+    };
+    add_up(&receipt)?;
+    if let Some(run) = run {
+        ledger::write_remarks(&transaction, run.id, Some(batch.id), batch.dataset.name, &remarks).await?;
+        close(&transaction, &receipt).await?;
+        transaction.commit().await.map_err(&doing)?;
+    }
+    Ok(receipt)
+}
+
+/// Partitions are made beforehand, in a transaction of their own, so that readers do not wait for this one.
+async fn make_room(client: &Client, batch: &Batch, options: Options) -> Result<()> {
+    if batch.dataset.kind != Kind::Series || options.dry_run {
+        return Ok(());
+    }
+    client
+        .execute(
+            "SELECT ops.ensure_range($1, $2, $3)",
+            &[&batch.dataset.table, &batch.range.0, &batch.range.1],
+        )
+        .await
+        .map_err(failed("cannot make room for the sessions"))?;
+    Ok(())
+}
+
+async fn lock(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
+    let doing = failed("cannot lock the dataset");
+    transaction.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT}'")).await.map_err(&doing)?;
+    transaction
+        .execute(
+            "SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))",
+            &[&batch.dataset.name],
+        )
+        .await
+        .map_err(&doing)?;
+    let state: String = transaction
+        .query_one("SELECT state FROM ops.batches WHERE batch_id = $1 FOR UPDATE", &[&batch.id])
+        .await
+        .map_err(&doing)?
+        .get(0);
+    if state == "staged" {
+        return Ok(());
+    }
+    Err(Error::Locked {
+        what: format!("batch {} is {state}: another run was faster", batch.id),
+        help: "nothing is left to do; `kdata runs` shows which".into(),
+    })
+}
+
+/// Fills the holes of a statement with names of the program and the batch's number: never with input.
+fn fill(statement: &str, batch: &Batch) -> String {
+    let staging = format!("staging.b{}", batch.id);
+    let id = batch.id.to_string();
+    let columns = batch.dataset.header();
+    let mut text = statement.to_owned();
+    let own = [
+        ("staging", staging.as_str()),
+        ("batch", &id),
+        ("dataset", batch.dataset.name),
+        ("table", batch.dataset.table),
+        ("columns", &columns),
+    ];
+    for (hole, value) in own.iter().chain(batch.dataset.holes) {
+        text = text.replace(&format!("{{{hole}}}"), value);
+    }
+    text
+}
+
+/// Takes the sessions out of the batch that production holds in better shape.
+async fn hold_back(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    options: Options,
+) -> Result<(u64, Vec<Remark>)> {
+    let doing = failed("cannot compare with what production holds");
+    let sources: Vec<&str> = PREFERENCE.iter().map(|s| s.name()).collect();
+    let better = transaction.query(HELD, &[&sources]).await.map_err(&doing)?;
+    let times: Vec<NaiveDate> = better.iter().map(|row| row.get(0)).collect();
+    let remarks: Vec<Remark> = better
+        .iter()
+        .map(|row| {
+            let (time, source, finality): (NaiveDate, &str, &str) = (row.get(0), row.get(1), row.get(2));
+            Remark {
+                severity: "flag".into(),
+                rule: format!("{}.better_is_there", batch.dataset.name),
+                stock_code: None,
+                time: Some(time),
+                message: format!("production holds {time} from {source}, {finality}"),
+            }
+        })
+        .collect();
+    if options.force || times.is_empty() {
+        return Ok((0, remarks));
+    }
+    let query = format!("DELETE FROM staging.b{} WHERE time = ANY ($1)", batch.id);
+    let held = transaction.execute(&query, &[&times]).await.map_err(&doing)?;
+    transaction.execute("DELETE FROM staged_times WHERE time = ANY ($1)", &[&times]).await.map_err(&doing)?;
+    if held == batch.rows {
+        let first = remarks.first().map_or(String::new(), |r| format!(": {}", r.message));
+        return Err(Error::Refused {
+            what: format!("batch {} would replace better data{first}", batch.id),
+            help: "`kdata promote --batch N --force` replaces it all the same; `kdata rollback N` drops the batch".into(),
+        });
+    }
+    Ok((held, remarks))
+}
+
+async fn check(transaction: &Transaction<'_>, query: &str) -> Result<Vec<Remark>> {
+    let rows = transaction.query(query, &[]).await.map_err(failed("cannot check the batch"))?;
+    let remark = |row: &tokio_postgres::Row| Remark {
+        rule: row.get(0),
+        severity: row.get(1),
+        stock_code: row.get(2),
+        time: row.get(3),
+        message: row.get(4),
+    };
+    Ok(rows.iter().map(remark).collect())
+}
+
+/// Stops at a gate, keeping what was found; with `--force` the gates are told instead.
+async fn gates(
+    batch: &Batch,
+    remarks: &[Remark],
+    options: Options,
+    run: Option<&Run>,
+) -> Result<Vec<String>> {
+    let gates: Vec<&Remark> = remarks.iter().filter(|r| r.severity == "gate").collect();
+    let told = gates.iter().map(|g| format!("{}: {}", g.rule, g.message)).collect();
+    let (Some(first), false) = (gates.first(), options.force) else {
+        return Ok(told);
+    };
+    if let Some(run) = run {
+        run.remarks(batch.id, remarks).await?;
+    }
+    let more = if gates.len() > 1 { format!(" (and {} more)", gates.len() - 1) } else { String::new() };
+    Err(Error::Gate {
+        what: format!(
+            "batch {} ({}) is held: {}: {}{more}",
+            batch.id, batch.dataset.name, first.rule, first.message
+        ),
+        help: format!(
+            "`kdata explain {}` says why; `kdata promote --batch {id} --force` if the data are right, \
+             `kdata rollback {id}` drops the batch",
+            first.rule,
+            id = batch.id
+        ),
+    })
+}
+
+async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions::Action]) -> Result<Written> {
+    let dataset = batch.dataset;
+    let written = match dataset.kind {
+        Kind::Series => {
+            let provided = |c: &&str| batch.provides.iter().any(|p| p == c) && !dataset.key.contains(c);
+            let columns: Vec<&str> = dataset.columns.iter().map(|c| c.name).filter(provided).collect();
+            let merge = Merge {
+                table: dataset.table,
+                key: dataset.key,
+                columns,
+                from: "staged",
+                target: "m.time BETWEEN (SELECT from_time FROM job) AND (SELECT to_time FROM job)",
+                incoming: "true",
+                delete: false,
+            };
+            merge.run(transaction, batch.id).await?
+        }
+        Kind::Master => masters::write(transaction, batch).await?,
+    };
+    if dataset.has("base_price") {
+        actions::write(transaction, batch.id, actions).await?;
+    }
+    status(transaction, batch).await?;
+    Ok(written)
+}
+
+/// The sessions' status, from the rows that production now holds.
+async fn status(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
+    let doing = failed("cannot write the sessions' status");
+    let rows = match batch.dataset.kind {
+        Kind::Series => {
+            let copy = format!(
+                "CREATE TEMP TABLE produced ON COMMIT DROP AS SELECT stock_code, {TIME} FROM market.{} p \
+                 WHERE p.time BETWEEN (SELECT from_time FROM job) AND (SELECT to_time FROM job); ANALYZE produced",
+                batch.dataset.table
+            );
+            transaction.batch_execute(&copy).await.map_err(&doing)?;
+            "produced"
+        }
+        Kind::Master => "staged",
+    };
+    transaction.batch_execute(&fill(&STATUS.replace("{rows}", rows), batch)).await.map_err(&doing)?;
+    // promoted_at changes with what else changes: a promote that brings nothing new writes nothing.
+    let merge = Merge {
+        table: "session_status",
+        key: &["dataset", "time"],
+        columns: vec!["source", "rows", "expected", "missing", "names", "finality"],
+        from: "incoming_status",
+        target: "true",
+        incoming: "true",
+        delete: false,
+    };
+    merge.run(transaction, batch.id).await?;
+    let query =
+        "UPDATE market.session_status SET promoted_at = now() WHERE batch_id = $1 AND promoted_at <> now()";
+    transaction.execute(query, &[&batch.id]).await.map_err(&doing)?;
+    Ok(())
+}
+
+/// Every staged row is accounted for.
+fn add_up(receipt: &Receipt) -> Result<()> {
+    let written = receipt.written;
+    let told = written.inserted + written.updated + written.unchanged + receipt.held;
+    if receipt.batch.dataset.kind == Kind::Master || told == receipt.batch.rows {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        what: format!(
+            "batch {} has {} rows, but {} were inserted, {} updated, {} unchanged and {} held",
+            receipt.batch.id,
+            receipt.batch.rows,
+            written.inserted,
+            written.updated,
+            written.unchanged,
+            receipt.held
+        ),
+        help: "nothing was changed; a key may occur twice in the batch: validate it with an ordered source"
+            .into(),
+    })
+}
+
+async fn close(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<()> {
+    let doing = failed("cannot close the batch");
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let written = receipt.written;
+    transaction
+        .execute(
+            "UPDATE ops.batches SET state = 'promoted', promoted_at = now(), ended_at = now(), problem = NULL, \
+             inserted = $2, updated = $3, deleted = $4, unchanged = $5, held = $6 WHERE batch_id = $1",
+            &[
+                &receipt.batch.id,
+                &number(written.inserted),
+                &number(written.updated),
+                &number(written.deleted),
+                &number(written.unchanged),
+                &number(receipt.held),
+            ],
+        )
+        .await
+        .map_err(&doing)?;
+    let query = format!("DROP VIEW staged; DROP TABLE staging.b{}", receipt.batch.id);
+    transaction.batch_execute(&query).await.map_err(&doing)
+}

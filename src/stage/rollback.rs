@@ -1,0 +1,156 @@
+//! rollback: undoes one batch, unless a later one built on it.
+
+use tokio_postgres::{Client, Transaction};
+
+use crate::dataset::{self, Dataset, Kind};
+use crate::db::failed;
+use crate::error::{Error, Result};
+
+/// What rollback did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Undone {
+    /// The batch was only staged: its table was dropped.
+    Discarded,
+    /// The batch was promoted: so many rows were removed, so many got their old values back.
+    RolledBack {
+        /// Rows that the batch had inserted.
+        removed: u64,
+        /// Rows that the batch had changed or deleted.
+        restored: u64,
+    },
+}
+
+/// The tables that a dataset's batches write, with their keys.
+fn tables(dataset: &Dataset) -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut tables = match dataset.kind {
+        Kind::Series => vec![(dataset.table, dataset.key.to_vec())],
+        Kind::Master => {
+            vec![("stocks", vec!["stock_code"]), ("stock_history", vec!["stock_code", "valid_from"])]
+        }
+    };
+    if dataset.has("base_price") {
+        tables.push(("corporate_actions", vec!["stock_code", "time"]));
+    }
+    tables.push(("session_status", vec!["dataset", "time"]));
+    tables
+}
+
+/// Undoes a batch in one transaction.
+pub async fn rollback(client: &mut Client, batch: i64) -> Result<Undone> {
+    let doing = failed("cannot roll the batch back");
+    let transaction = client.transaction().await.map_err(&doing)?;
+    let row = transaction
+        .query_opt("SELECT dataset, state FROM ops.batches WHERE batch_id = $1 FOR UPDATE", &[&batch])
+        .await
+        .map_err(&doing)?
+        .ok_or_else(|| {
+            Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches")
+        })?;
+    let (name, state): (&str, &str) = (row.get(0), row.get(1));
+    let undone = match (state, dataset::find(name)) {
+        ("staged", _) => {
+            transaction.batch_execute(&format!("DROP TABLE staging.b{batch}")).await.map_err(&doing)?;
+            Undone::Discarded
+        }
+        ("promoted", Some(dataset)) => {
+            transaction.batch_execute("SET LOCAL lock_timeout = '30s'").await.map_err(&doing)?;
+            transaction
+                .execute("SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))", &[&name])
+                .await
+                .map_err(&doing)?;
+            refuse_if_built_upon(&transaction, batch, dataset).await?;
+            let (mut removed, mut restored) = (0, 0);
+            for (table, key) in tables(dataset) {
+                let counts = undo(&transaction, batch, table, &key).await?;
+                if table == dataset.table || table == "stock_history" {
+                    removed += counts.0;
+                    restored += counts.1;
+                }
+            }
+            transaction
+                .execute(
+                    "UPDATE ops.revisions SET undone_at = now() WHERE batch_id = $1 AND operation <> 'rollback'",
+                    &[&batch],
+                )
+                .await
+                .map_err(&doing)?;
+            Undone::RolledBack { removed, restored }
+        }
+        (state, _) => {
+            return Err(Error::usage(
+                format!("batch {batch} is {state}: nothing to undo"),
+                "`kdata runs` lists the batches",
+            ));
+        }
+    };
+    let state = if undone == Undone::Discarded { "discarded" } else { "rolled_back" };
+    transaction
+        .execute("UPDATE ops.batches SET state = $2, ended_at = now() WHERE batch_id = $1", &[&batch, &state])
+        .await
+        .map_err(&doing)?;
+    transaction.commit().await.map_err(&doing)?;
+    Ok(undone)
+}
+
+async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset: &Dataset) -> Result<()> {
+    let doing = failed("cannot look for later batches");
+    let later = transaction
+        .query_opt(
+            "SELECT batch_id, table_name, key::text FROM ops.revisions \
+             WHERE old_batch_id = $1 AND batch_id <> $1 AND undone_at IS NULL AND operation <> 'rollback' \
+             ORDER BY batch_id LIMIT 1",
+            &[&batch],
+        )
+        .await
+        .map_err(&doing)?;
+    let refusal = |by: i64, what: String| Error::Refused {
+        what: format!("batch {batch} cannot be undone: batch {by} changed {what} after it"),
+        help: format!("roll batch {by} back first"),
+    };
+    if let Some(row) = later {
+        return Err(refusal(row.get(0), format!("{} {}", row.get::<_, &str>(1), row.get::<_, &str>(2))));
+    }
+    // Rows that this batch deleted, and a later one wrote again.
+    for (table, key) in tables(dataset) {
+        let same =
+            key.iter().map(|k| format!("m.{k}::text = r.key->>'{k}'")).collect::<Vec<_>>().join(" AND ");
+        let query = format!(
+            "SELECT m.batch_id, r.key::text FROM ops.revisions r JOIN market.{table} m ON {same} \
+             WHERE r.batch_id = $1 AND r.table_name = '{table}' AND r.operation = 'delete' AND r.undone_at IS NULL LIMIT 1"
+        );
+        if let Some(row) = transaction.query_opt(&query, &[&batch]).await.map_err(&doing)? {
+            return Err(refusal(row.get(0), format!("{table} {}", row.get::<_, &str>(1))));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what the batch inserted and brings back what it changed or deleted; its own rows go to the revisions.
+async fn undo(transaction: &Transaction<'_>, batch: i64, table: &str, key: &[&str]) -> Result<(u64, u64)> {
+    let doing = failed("cannot roll the batch back");
+    let pairs = key.iter().map(|k| format!("'{k}', m.{k}")).collect::<Vec<_>>().join(", ");
+    let key_object = format!("jsonb_build_object({pairs})");
+    let run = async |statement: String| transaction.execute(&statement, &[&batch]).await.map_err(&doing);
+    run(format!(
+        "INSERT INTO ops.revisions (table_name, key, operation, old, old_batch_id, batch_id, valid_from) \
+         SELECT '{table}', {key_object}, 'rollback', to_jsonb(m), m.batch_id, $1, b.promoted_at \
+         FROM market.{table} m JOIN ops.batches b ON b.batch_id = m.batch_id WHERE m.batch_id = $1"
+    ))
+    .await?;
+    let of_batch = format!("r.batch_id = $1 AND r.table_name = '{table}' AND r.undone_at IS NULL");
+    let touched = run(format!("DELETE FROM market.{table} m WHERE m.batch_id = $1")).await?;
+    let restored = run(format!(
+        "INSERT INTO market.{table} SELECT (jsonb_populate_record(NULL::market.{table}, r.old)).* \
+         FROM ops.revisions r WHERE {of_batch} AND r.operation IN ('update', 'delete')"
+    ))
+    .await?;
+    let updated = transaction
+        .query_one(
+            &format!("SELECT count(*) FROM ops.revisions r WHERE {of_batch} AND r.operation = 'update'"),
+            &[&batch],
+        )
+        .await
+        .map_err(&doing)?
+        .get::<_, i64>(0);
+    Ok((touched.saturating_sub(u64::try_from(updated).unwrap_or(0)), restored))
+}

@@ -1,0 +1,369 @@
+//! validate: judges every row by the rules of its dataset. A plain function from reader to writer: no database,
+//! no network, and no memory but two rows.
+
+use std::io::{Read, Write};
+use std::mem;
+
+use chrono::NaiveDate;
+
+use crate::dataset::record::{self, parse_date};
+use crate::dataset::rule::{IN_RANGE, KEY_UNIQUE, NOT_IN_FUTURE, ON_A_SESSION, WELL_FORMED};
+use crate::dataset::{self, Dataset, Facts, Fields, Finding, Malformed, Rule, Severity};
+use crate::error::{Error, Result};
+use crate::market::{Calendar, Day};
+use crate::stream::{self, Counts, Line, Preamble, Reader, Stage, Writer};
+
+/// How many rejects a batch may have.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum MaxRejects {
+    /// So many; one more stops at once.
+    Count(u64),
+    /// A share of all rows in per cent; judged at the end.
+    Percent(f64),
+}
+
+/// What validate found.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// What its stream holds.
+    pub counts: Counts,
+    /// Rejects, flags and notes of this stage by rule, most first.
+    pub by_rule: Vec<(&'static str, Severity, u64)>,
+}
+
+/// Reads a stream, judges it, and writes the validated stream. Whatever fails is written as `#abort`.
+pub fn validate<R: Read, W: Write>(
+    input: R,
+    mut out: W,
+    calendar: &Calendar,
+    today: NaiveDate,
+    limit: MaxRejects,
+) -> Result<Summary> {
+    let opened = Reader::new(input).and_then(|(reader, preamble)| Ok((reader, accept(preamble)?)));
+    let (mut reader, preamble) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            stream::write_abort(&mut out, &error)?;
+            return Err(error);
+        }
+    };
+    let mut writer = Writer::new(&mut out, &preamble)?;
+    let mut judge = Judge::new(&preamble, calendar, today);
+    match judge.all(&mut reader, &mut writer, limit) {
+        Ok(()) => Ok(Summary { counts: writer.finish()?, by_rule: judge.by_rule() }),
+        Err(Error::ClosedOutput) => Err(Error::ClosedOutput),
+        Err(error) => {
+            writer.abort(&error)?;
+            Err(error)
+        }
+    }
+}
+
+fn accept(preamble: Preamble) -> Result<Preamble> {
+    if preamble.stage == Stage::Validated {
+        return Err(Error::Stream {
+            what: "it is validated already".into(),
+            help: "pipe it into `kdata load`".into(),
+        });
+    }
+    Ok(Preamble { stage: Stage::Validated, rules: Some(dataset::rules_version()), ..preamble })
+}
+
+/// One row and what was found about it.
+#[derive(Default)]
+struct Held {
+    line: u64,
+    row: Vec<u8>,
+    /// The fields unquoted, where the row has quotes.
+    unquoted: Vec<u8>,
+    spans: Vec<(usize, usize)>,
+    findings: Vec<Finding>,
+    /// Another row has the same key and other values.
+    contradicted: bool,
+}
+
+impl Held {
+    fn set(&mut self, row: &[u8], line: u64) {
+        self.line = line;
+        self.row.clear();
+        self.row.extend_from_slice(row);
+        self.findings.clear();
+        self.contradicted = false;
+        self.unquoted.clear();
+        if memchr::memchr(b'"', row).is_none() {
+            record::split(row, &mut self.spans);
+        } else {
+            unquote(row, &mut self.unquoted, &mut self.spans);
+        }
+    }
+
+    fn fields(&self) -> Fields<'_> {
+        Fields::new(if self.unquoted.is_empty() { &self.row } else { &self.unquoted }, &self.spans)
+    }
+
+    fn key(&self, dataset: &Dataset) -> String {
+        let fields = self.fields();
+        let value = |key: &&str| stream::printable(fields.get(dataset.index(key)));
+        dataset.key.iter().map(value).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Splits a row that has quoted fields.
+fn unquote(row: &[u8], text: &mut Vec<u8>, spans: &mut Vec<(usize, usize)>) {
+    let mut ends = vec![0; row.len() + 1];
+    // One byte more than needed: an unquoted text of length 0 would be taken for the row itself.
+    text.resize(row.len() + 1, 0);
+    let mut reader = csv_core::Reader::new();
+    let (_, read, written, count) = reader.read_record(row, text, &mut ends);
+    let (_, _, more, last) = reader.read_record(&row[read..], &mut text[written..], &mut ends[count..]);
+    let _ = more;
+    spans.clear();
+    let mut start = 0;
+    for end in &ends[..count + last] {
+        spans.push((start, *end));
+        start = *end;
+    }
+}
+
+struct Judge<'a> {
+    dataset: &'static Dataset,
+    facts: Facts<'a>,
+    order: Option<Vec<usize>>,
+    time: usize,
+    held: Held,
+    is_held: bool,
+    next: Held,
+    day: Vec<u8>,
+    day_findings: Vec<Finding>,
+    counts: Vec<(&'static Rule, Severity, u64)>,
+    message: String,
+}
+
+impl<'a> Judge<'a> {
+    fn new(preamble: &Preamble, calendar: &'a Calendar, today: NaiveDate) -> Self {
+        let dataset = preamble.dataset;
+        let range = (preamble.from, preamble.to);
+        Self {
+            dataset,
+            facts: Facts { calendar, today, range, value_unit: preamble.value_unit },
+            order: preamble.ordered.then(|| dataset.order()),
+            time: dataset.index(dataset::TIME),
+            held: Held::default(),
+            is_held: false,
+            next: Held::default(),
+            day: Vec::new(),
+            day_findings: Vec::new(),
+            counts: Vec::new(),
+            message: String::new(),
+        }
+    }
+
+    fn all<R: Read, W: Write>(
+        &mut self,
+        reader: &mut Reader<R>,
+        writer: &mut Writer<W>,
+        limit: MaxRejects,
+    ) -> Result<()> {
+        while let Some(line) = reader.next()? {
+            match line {
+                Line::Mark(mark) => writer.pass_mark(mark)?,
+                Line::Row(row, number) => {
+                    self.next.set(row, number);
+                    self.judge_next(writer)?;
+                }
+            }
+            if let MaxRejects::Count(most) = limit
+                && writer.counts().rejected > most
+            {
+                self.release(writer)?;
+                return Err(too_many(
+                    &writer.counts(),
+                    &format!("more than --max-rejects {most}"),
+                    self.worst(),
+                ));
+            }
+        }
+        self.release(writer)?;
+        let counts = writer.counts();
+        #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+        if let MaxRejects::Percent(most) = limit
+            && counts.rejected as f64 > (counts.rows + counts.rejected) as f64 * most / 100.0
+        {
+            return Err(too_many(&counts, &format!("more than --max-rejects {most}%"), self.worst()));
+        }
+        Ok(())
+    }
+
+    /// Judges the row in `next`: writes it as a reject, or holds it until the one after it is known.
+    fn judge_next<W: Write>(&mut self, writer: &mut Writer<W>) -> Result<()> {
+        let mut next = mem::take(&mut self.next);
+        let judged = self.findings_of(&mut next);
+        let outcome = match judged {
+            Err(malformed) => self.reject_malformed(&next, malformed, writer),
+            Ok(()) => match next.findings.iter().find(|f| f.severity >= Severity::Reject) {
+                Some(finding) => self.reject(&next, finding.rule, writer),
+                None => return self.hold(next, writer),
+            },
+        };
+        self.next = next;
+        outcome
+    }
+
+    fn findings_of(&mut self, next: &mut Held) -> std::result::Result<(), Malformed> {
+        let Held { row, unquoted, spans, findings, .. } = next;
+        if spans.len() != self.dataset.columns.len() {
+            return Err(Malformed {
+                column: self.dataset.columns.len(),
+                expected: "as many fields as columns",
+            });
+        }
+        let fields = Fields::new(if unquoted.is_empty() { row } else { unquoted }, spans);
+        let time = fields.get(self.time);
+        if time != self.day {
+            self.day_findings.clear();
+            self.day.clear();
+            self.day.extend_from_slice(time);
+            // An unreadable date is the record's to name.
+            if let Some(date) = parse_date(time) {
+                day_findings(date, &self.facts, &mut self.day_findings);
+            }
+        }
+        findings.extend_from_slice(&self.day_findings);
+        (self.dataset.check)(&fields, &self.facts, findings)
+    }
+
+    /// Compares a good row with the one held before it, and lets that one go on.
+    fn hold<W: Write>(&mut self, mut next: Held, writer: &mut Writer<W>) -> Result<()> {
+        let Some(order) = self.order.as_ref().filter(|_| self.is_held) else {
+            self.release(writer)?;
+            mem::swap(&mut self.held, &mut next);
+            self.is_held = true;
+            self.next = next;
+            return Ok(());
+        };
+        let (before, after) = (self.held.fields(), next.fields());
+        let key = order.iter().map(|at| before.get(*at).cmp(after.get(*at))).find(|c| c.is_ne());
+        match key {
+            Some(std::cmp::Ordering::Less) => {
+                self.release(writer)?;
+                mem::swap(&mut self.held, &mut next);
+                self.is_held = true;
+            }
+            Some(_) => {
+                let what =
+                    format!("line {} is out of the order that the preamble promises (order=key)", next.line);
+                return Err(Error::stream(what));
+            }
+            None => {
+                self.held.contradicted |= self.held.row != next.row;
+                self.reject(&next, &KEY_UNIQUE, writer)?;
+            }
+        }
+        self.next = next;
+        Ok(())
+    }
+
+    /// Writes the held row: with its remarks, or as a reject where another row contradicted it.
+    fn release<W: Write>(&mut self, writer: &mut Writer<W>) -> Result<()> {
+        if !mem::take(&mut self.is_held) {
+            return Ok(());
+        }
+        let held = mem::take(&mut self.held);
+        if held.contradicted {
+            self.reject(&held, &KEY_UNIQUE, writer)?;
+        } else {
+            for finding in &held.findings {
+                self.describe(&held, finding.rule);
+                writer.remark(finding, &held.key(self.dataset), &self.message)?;
+                self.count(finding.rule, finding.severity);
+            }
+            writer.row(|out| out.extend_from_slice(&held.row))?;
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    fn reject<W: Write>(&mut self, held: &Held, rule: &'static Rule, writer: &mut Writer<W>) -> Result<()> {
+        self.describe(held, rule);
+        self.count(rule, Severity::Reject);
+        writer.reject(held.line, rule.name, &self.message, &held.row)
+    }
+
+    fn reject_malformed<W: Write>(
+        &mut self,
+        held: &Held,
+        bad: Malformed,
+        writer: &mut Writer<W>,
+    ) -> Result<()> {
+        self.message.clear();
+        match self.dataset.columns.get(bad.column) {
+            Some(column) => {
+                let found = stream::printable(held.fields().get(bad.column));
+                self.message.push_str(&format!("{} is {found:?}: expected {}", column.name, bad.expected));
+            }
+            None => self.message.push_str(&format!("{} fields: expected {}", held.spans.len(), bad.expected)),
+        }
+        self.count(&WELL_FORMED, Severity::Reject);
+        writer.reject(held.line, WELL_FORMED.name, &self.message, &held.row)
+    }
+
+    /// Puts what the rule says, with the columns that it shows, into the message.
+    fn describe(&mut self, held: &Held, rule: &Rule) {
+        self.message.clear();
+        self.message.push_str(rule.says);
+        let fields = held.fields();
+        for (at, name) in rule.shows.iter().enumerate() {
+            self.message.push_str(if at == 0 { ": " } else { " " });
+            self.message.push_str(name);
+            self.message.push('=');
+            let value = fields.get(self.dataset.index(name));
+            self.message.push_str(&stream::printable(value));
+        }
+    }
+
+    fn count(&mut self, rule: &'static Rule, severity: Severity) {
+        match self.counts.iter_mut().find(|(r, s, _)| std::ptr::eq(*r, rule) && *s == severity) {
+            Some((_, _, count)) => *count += 1,
+            None => self.counts.push((rule, severity, 1)),
+        }
+    }
+
+    fn by_rule(&self) -> Vec<(&'static str, Severity, u64)> {
+        let mut list: Vec<_> =
+            self.counts.iter().map(|(rule, severity, n)| (rule.name, *severity, *n)).collect();
+        list.sort_by_key(|(name, severity, n)| (std::cmp::Reverse((*severity, *n)), *name));
+        list
+    }
+
+    fn worst(&self) -> Option<(&'static str, Severity, u64)> {
+        self.by_rule().first().copied().filter(|(_, severity, _)| *severity == Severity::Reject)
+    }
+}
+
+/// What a date alone breaks.
+fn day_findings(date: NaiveDate, facts: &Facts, findings: &mut Vec<Finding>) {
+    let mut found = |rule, severity| findings.push(Finding { rule, severity });
+    if date > facts.today {
+        found(&NOT_IN_FUTURE, Severity::Reject);
+    }
+    match facts.calendar.day(date) {
+        Day::Session(_) => {}
+        Day::Closed(_) => found(&ON_A_SESSION, Severity::Reject),
+        Day::Unknown => found(&ON_A_SESSION, Severity::Flag),
+    }
+    if date < facts.range.0 || date > facts.range.1 {
+        found(&IN_RANGE, Severity::Reject);
+    }
+}
+
+fn too_many(counts: &Counts, limit: &str, worst: Option<(&str, Severity, u64)>) -> Error {
+    let all = counts.rows + counts.rejected;
+    let rule = worst.map_or_else(|| "RULE".to_owned(), |(rule, _, _)| rule.to_owned());
+    let most = worst.map_or_else(String::new, |(rule, _, n)| format!("; most often {rule} ({n})"));
+    Error::Gate {
+        what: format!("{} of {all} rows were rejected, {limit}{most}", counts.rejected),
+        help: format!(
+            "see `kdata explain {rule}`; the rejects are in the stream, and in ops.rejects once it went into load"
+        ),
+    }
+}
