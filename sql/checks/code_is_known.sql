@@ -1,6 +1,8 @@
 -- Codes that no master knows, for the sessions since the first master.
 WITH first AS (SELECT min(time) AS time FROM market.session_status WHERE dataset = 'stocks'),
-judged AS (SELECT stock_code, min(time) AS time FROM staged, first WHERE staged.time >= first.time GROUP BY stock_code),
+judged AS (
+    SELECT s.stock_code, min(s.time) AS time FROM staged s, first WHERE s.time >= first.time GROUP BY s.stock_code
+),
 unknown AS (
     SELECT stock_code, time FROM judged j
     WHERE NOT EXISTS (SELECT FROM market.stocks k WHERE k.stock_code = j.stock_code)

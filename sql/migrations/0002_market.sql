@@ -127,7 +127,7 @@ CREATE TABLE market.session_status (
     names       text NOT NULL,
     finality    text NOT NULL CHECK (finality IN ('provisional', 'final')),
     batch_id    bigint NOT NULL,
-    promoted_at timestamptz NOT NULL,
+    promoted_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (dataset, time)
 );
 COMMENT ON TABLE market.session_status IS 'Is a session of a dataset here, whole and final? Written in the transaction that brings its rows.';

@@ -8,7 +8,7 @@ SELECT job.dataset, t.time, job.source, n.rows, e.expected,
              AND h.market = ANY (job.markets)
              AND NOT EXISTS (SELECT FROM {rows} r WHERE r.time = t.time AND r.stock_code = h.stock_code)
        ) END AS missing,
-       job.names, job.finality, now() AS promoted_at
+       job.names, job.finality
 FROM staged_times t
 CROSS JOIN job
 CROSS JOIN LATERAL (SELECT count(*) AS rows FROM {rows} r WHERE r.time = t.time) n

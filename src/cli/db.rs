@@ -103,7 +103,11 @@ fn status(context: &Context) -> Result<()> {
             printer.line(format!("trouble     {trouble}"))?;
         }
         let timescale = if status.timescaledb { "with" } else { "without" };
-        printer.line(format!("PostgreSQL  {} in {}, {timescale} TimescaleDB", status.version, status.bin.display()))?;
+        printer.line(format!(
+            "PostgreSQL  {} in {}, {timescale} TimescaleDB",
+            status.version,
+            status.bin.display()
+        ))?;
         printer.line(format!("data        {}", status.data.display()))?;
         printer.line(format!("log         {} ({} bytes)", status.log.display(), status.log_bytes))?;
         if status.running && status.trouble.is_none() {
@@ -115,10 +119,14 @@ fn status(context: &Context) -> Result<()> {
 
 async fn schema(context: &Context, place: Place) -> Result<()> {
     let told = match migrate::state(&place.connect().await?).await? {
-        State::Current(kind, backend) => format!("up to date; a {kind} database, {} storage", backend.as_str()),
+        State::Current(kind, backend) => {
+            format!("up to date; a {kind} database, {} storage", backend.as_str())
+        }
         State::Older => "older than this kdata: run `kdata db migrate`".to_owned(),
         State::Empty => "none yet; made when first needed".to_owned(),
-        State::Foreign => "none, but other tables: run `kdata db migrate` if it is the right database".to_owned(),
+        State::Foreign => {
+            "none, but other tables: run `kdata db migrate` if it is the right database".to_owned()
+        }
     };
     context.printer.line(format!("schema      {told}"))
 }
@@ -136,13 +144,14 @@ fn url(context: &Context, reader: bool, demo: bool) -> Result<()> {
             "use $DATABASE_URL; `kdata db url --reader` prints the reader's",
         ));
     }
-    let config: tokio_postgres::Config = given
-        .reveal()
-        .parse()
-        .map_err(|_| Error::usage("DATABASE_URL does not read", "write it like postgresql://user:password@host:5432/name"))?;
+    let config: tokio_postgres::Config = given.reveal().parse().map_err(|_| {
+        Error::usage("DATABASE_URL does not read", "write it like postgresql://user:password@host:5432/name")
+    })?;
     let host = match config.get_hosts().first() {
         Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
-        Some(tokio_postgres::config::Host::Unix(path)) => path.to_string_lossy().replace('%', "%25").replace('/', "%2F"),
+        Some(tokio_postgres::config::Host::Unix(path)) => {
+            path.to_string_lossy().replace('%', "%25").replace('/', "%2F")
+        }
         None => "localhost".into(),
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
@@ -162,5 +171,9 @@ fn migrate(context: &Context, demo: bool) -> Result<()> {
         [] => "nothing to do".to_owned(),
         names => format!("applied {}", names.join(", ")),
     };
-    context.printer.line(format!("{what}; a {} database, {} storage", migrated.kind, migrated.backend.as_str()))
+    context.printer.line(format!(
+        "{what}; a {} database, {} storage",
+        migrated.kind,
+        migrated.backend.as_str()
+    ))
 }

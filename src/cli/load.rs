@@ -30,7 +30,9 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<()> {
     })?;
     context.printer.line(loaded.batch)?;
     if loaded.counts.missing > 0 {
-        context.printer.warning(format!("the source could not give {} sessions or codes", loaded.counts.missing));
+        context
+            .printer
+            .warning(format!("the source could not give {} sessions or codes", loaded.counts.missing));
     }
     context.printer.remark(format!(
         "load: batch {} of {}, {} rows, {:.1} s; next: kdata promote",

@@ -6,7 +6,9 @@ use crate::stage::report;
 
 /// List rejected rows, newest first, each whole
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  kdata rejects -n 5\n  kdata rejects --run 12 --rule ohlcv.high_is_highest --format json")]
+#[command(
+    after_help = "Examples:\n  kdata rejects -n 5\n  kdata rejects --run 12 --rule ohlcv.high_is_highest --format json"
+)]
 pub(super) struct Args {
     /// How many
     #[arg(short = 'n', long, default_value_t = 20)]

@@ -53,7 +53,8 @@ pub(super) async fn quality_of(database: &Database, session: chrono::NaiveDate) 
 /// The report for people.
 pub(super) fn text(quality: &Quality, width: Option<u16>) -> String {
     let rows: Vec<Vec<String>> = quality.datasets.iter().map(row).collect();
-    let header = ["dataset", "state", "source", "rows", "expected", "coverage", "rejects", "flags", "notes", "fresh"];
+    let header =
+        ["dataset", "state", "source", "rows", "expected", "coverage", "rejects", "flags", "notes", "fresh"];
     let mut text = format!(
         "Quality of {} ({} database, {} storage)\n\n{}\n",
         quality.session,
@@ -62,7 +63,13 @@ pub(super) fn text(quality: &Quality, width: Option<u16>) -> String {
         printer::table(&header, &rows, &[3, 4, 5, 6, 7, 8], width)
     );
     for rule in &quality.rules {
-        text.push_str(&format!("\n{} {} {} x {}\n", rule.dataset, rule.severity, printer::count(rule.count), rule.rule));
+        text.push_str(&format!(
+            "\n{} {} {} x {}\n",
+            rule.dataset,
+            rule.severity,
+            printer::count(rule.count),
+            rule.rule
+        ));
         let samples: Vec<Vec<String>> = rule
             .samples
             .iter()

@@ -6,7 +6,9 @@ use crate::stage::rollback::{self, Undone};
 
 /// Undo a batch: promoted rows get their old values back, a staged one is dropped
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  kdata runs                 which batches there are\n  kdata rollback 12")]
+#[command(
+    after_help = "Examples:\n  kdata runs                 which batches there are\n  kdata rollback 12"
+)]
 pub(super) struct Args {
     /// The batch's number
     #[arg(value_name = "BATCH")]

@@ -32,10 +32,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         report::runs(&client, args.number.into(), args.failed, args.dataset.map(|d| d.name)).await
     })?;
     if args.format == Format::Json {
-        return context.printer.json(&serde_json::json!({ "schema_version": report::SCHEMA_VERSION, "runs": runs }));
+        return context
+            .printer
+            .json(&serde_json::json!({ "schema_version": report::SCHEMA_VERSION, "runs": runs }));
     }
     let rows: Vec<Vec<String>> = runs.iter().map(row).collect();
-    let header = ["run", "started (KST)", "command", "dataset", "sessions", "rows", "rejects", "batch", "outcome"];
+    let header =
+        ["run", "started (KST)", "command", "dataset", "sessions", "rows", "rejects", "batch", "outcome"];
     context.printer.line(printer::table(&header, &rows, &[0, 5, 6, 7], context.width()))
 }
 
