@@ -79,8 +79,10 @@ pub struct Settings {
     pub temporary: PathBuf,
     /// `COLUMNS`, when set: the width of tables where there is no terminal.
     pub columns: Option<u16>,
-    calendar_file: Option<PathBuf>,
-    fixed_now: Option<DateTime<Utc>>,
+    /// `KDATA_CALENDAR`.
+    pub calendar_file: Option<PathBuf>,
+    /// `KDATA_NOW`.
+    pub fixed_now: Option<DateTime<Utc>>,
 }
 
 impl Settings {

@@ -146,7 +146,7 @@ impl Preamble {
     fn parse(line: &[u8]) -> Result<Self> {
         let broken = |what: String| Error::stream(what);
         let line =
-            std::str::from_utf8(line).ok().filter(|l| l.starts_with(MAGIC)).ok_or_else(|| not_a_stream())?;
+            std::str::from_utf8(line).ok().filter(|l| l.starts_with(MAGIC)).ok_or_else(not_a_stream)?;
         let (version, rest) = line[MAGIC.len()..].split_once(' ').unwrap_or((&line[MAGIC.len()..], ""));
         if version != VERSION.to_string() {
             return Err(Error::Stream {
@@ -576,8 +576,8 @@ impl<R: Read> Reader<R> {
         Ok((reader, preamble))
     }
 
-    /// The next row or mark; `None` after an end that is proven good.
-    pub fn next(&mut self) -> Result<Option<Line<'_>>> {
+    /// The next row or mark, for a reader that looks into rows; `None` after an end that is proven good.
+    pub fn next_item(&mut self) -> Result<Option<Line<'_>>> {
         let Next::Line(start, end) = self.next_line()? else {
             return Err(cut());
         };
@@ -777,7 +777,7 @@ mod tests {
 
     fn read_all(bytes: &[u8]) -> Result<Counts> {
         let (mut reader, _) = Reader::new(bytes)?;
-        while reader.next()?.is_some() {}
+        while reader.next_item()?.is_some() {}
         let lines = reader.counts();
         let (mut reader, _) = Reader::new(bytes)?;
         while reader.next_block()?.is_some() {}
@@ -791,8 +791,8 @@ mod tests {
         assert_eq!(read_all(&bytes).unwrap(), Counts { rows: 2, rejected: 1, flagged: 1, missing: 1 });
         let (mut reader, preamble) = Reader::new(&bytes[..]).unwrap();
         assert_eq!(preamble.line(), self::preamble().line());
-        reader.next().unwrap();
-        let Some(Line::Mark(line)) = reader.next().unwrap() else { panic!("a mark") };
+        reader.next_item().unwrap();
+        let Some(Line::Mark(line)) = reader.next_item().unwrap() else { panic!("a mark") };
         let mark = Mark::parse(line).unwrap();
         assert_eq!(mark.get("msg"), Some("bad \"x\" \\ y"));
         assert_eq!(mark.get("row"), Some("q,\"w\"\n\\xff"));

@@ -66,7 +66,7 @@ fn remark_if_unused(context: &Context) {
 fn start(context: &Context) -> Result<()> {
     remark_if_unused(context);
     let cluster = Cluster::locate(&context.settings)?;
-    let started = super::block_on(cluster.ensure_running())?;
+    let started = crate::stage::block_on(cluster.ensure_running())?;
     context.printer.line(match started {
         Started::Already => "it runs already",
         Started::Started => "started",
@@ -84,7 +84,7 @@ fn stop(context: &Context) -> Result<()> {
 
 fn status(context: &Context) -> Result<()> {
     let printer = &context.printer;
-    super::block_on(async {
+    crate::stage::block_on(async {
         if context.settings.database_url.is_some() {
             printer.line("database    DATABASE_URL")?;
             return schema(context, Place::resolve(&context.settings, Target::Main).await?).await;
@@ -162,7 +162,7 @@ fn url(context: &Context, reader: bool, demo: bool) -> Result<()> {
 }
 
 fn migrate(context: &Context, demo: bool) -> Result<()> {
-    let migrated = super::block_on(async {
+    let migrated = crate::stage::block_on(async {
         let place = Place::resolve(&context.settings, Target::Main).await?;
         let kind = if demo { Kind::Demo } else { Kind::Live };
         migrate::migrate(&mut place.connect().await?, kind, context.settings.backend, &context.calendar).await

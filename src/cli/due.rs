@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         Some(text) => range::day(text, &context.calendar, context.today())?,
         None => last_over(&context.calendar, context.now),
     };
-    let due = super::block_on(async {
+    let due = crate::stage::block_on(async {
         let database = context.database().await?;
         report::due(&database.place.connect().await?, args.dataset, last, args.sessions).await
     })?;

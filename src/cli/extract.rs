@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let sessions = job.sessions().len();
     context.printer.remark(what(&job, source, sessions));
     let out = std::io::stdout().lock();
-    let counts = super::block_on(stage::extract::extract(source, &job, out))?;
+    let counts = crate::stage::block_on(stage::extract::extract(source, &job, out))?;
     if counts.missing > 0 {
         context.printer.warning(format!(
             "{} has no data for {} of {sessions} sessions; they are marked #missing, and `kdata due {}` lists them",

@@ -23,7 +23,7 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<()> {
         return Err(super::nothing_piped_in("load"));
     }
     let started = Instant::now();
-    let loaded = super::block_on(async {
+    let loaded = crate::stage::block_on(async {
         let database = context.database().await?;
         let (client, ledger) = (database.place.connect().await?, database.place.connect().await?);
         stage::load::load(stdin(), client, ledger, database.kind).await

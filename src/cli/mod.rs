@@ -1,6 +1,7 @@
 //! Floor 5: the command line. One file a subcommand: its arguments and how it runs.
 
 mod db;
+mod demo;
 mod due;
 mod explain;
 mod extract;
@@ -60,6 +61,7 @@ enum Command {
     Rejects(rejects::Args),
     Explain(explain::Args),
     Db(db::Args),
+    Demo(demo::Args),
 }
 
 /// How a report is written.
@@ -148,6 +150,7 @@ fn run(command: Command, printer: Printer) -> Result<()> {
         Command::Rejects(args) => rejects::run(&args, &context),
         Command::Explain(args) => explain::run(&args, &context),
         Command::Db(args) => db::run(&args, &context),
+        Command::Demo(args) => demo::run(&args, &context),
     }
 }
 
@@ -158,15 +161,6 @@ fn start_log(settings: &Settings) -> Result<()> {
     })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     Ok(())
-}
-
-/// Runs what waits for the network or the database.
-fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::io("cannot start the runtime", e))?
-        .block_on(future)
 }
 
 /// Reads the name of a dataset; clap lists the names and suggests one.

@@ -19,17 +19,17 @@ impl Printer {
 
     /// A line of the report.
     #[expect(clippy::unused_self, reason = "printing goes through a printer")]
-    pub(super) fn line(&self, text: impl Display) -> Result<()> {
+    pub(super) fn line(self, text: impl Display) -> Result<()> {
         writeln!(std::io::stdout(), "{text}").map_err(Error::output)
     }
 
     /// A report for programs.
-    pub(super) fn json(&self, document: &impl serde::Serialize) -> Result<()> {
+    pub(super) fn json(self, document: &impl serde::Serialize) -> Result<()> {
         self.line(serde_json::to_string_pretty(document).expect("reports are plain data"))
     }
 
     /// A remark for the person at the terminal; cron with `-q` does not see it.
-    pub(super) fn remark(&self, text: impl Display) {
+    pub(super) fn remark(self, text: impl Display) {
         if !self.quiet {
             // A closed stderr is no reason to fail.
             let _ = writeln!(std::io::stderr(), "{text}");
@@ -38,13 +38,13 @@ impl Printer {
 
     /// A remark that must be seen.
     #[expect(clippy::unused_self, reason = "printing goes through a printer")]
-    pub(super) fn warning(&self, text: impl Display) {
+    pub(super) fn warning(self, text: impl Display) {
         let _ = writeln!(std::io::stderr(), "kdata: warning: {text}");
     }
 
     /// An error, with what to do about it.
     #[expect(clippy::unused_self, reason = "printing goes through a printer")]
-    pub(super) fn error(&self, error: &Error) {
+    pub(super) fn error(self, error: &Error) {
         use miette::Diagnostic;
         let code = error.exit_code();
         let mut text = format!("kdata: error: {error}");

@@ -30,7 +30,7 @@ pub(super) struct Args {
 /// Runs the command. A batch that is held does not stop the others; the first failure decides the exit code.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let options = Options { dry_run: args.dry_run, force: args.force };
-    super::block_on(async {
+    crate::stage::block_on(async {
         let database = context.database().await?;
         let batches = promote::staged(&database.place.connect().await?, args.batch).await?;
         if batches.is_empty() {
@@ -57,7 +57,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     })
 }
 
-fn line(receipt: &Receipt, options: Options, seconds: f64) -> String {
+/// The receipt in a line.
+pub(super) fn line(receipt: &Receipt, options: Options, seconds: f64) -> String {
     let (batch, written) = (&receipt.batch, receipt.written);
     let (from, to) = batch.range;
     let range = if from == to { from.to_string() } else { format!("{from} to {to}") };

@@ -26,7 +26,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let rejects = super::block_on(async {
+    let rejects = crate::stage::block_on(async {
         let database = context.database().await?;
         let client = database.place.connect().await?;
         report::rejects(&client, args.number.into(), args.run, args.rule.as_deref()).await

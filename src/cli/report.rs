@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         Some(text) => range::day(text, &context.calendar, context.today())?,
         None => due::last_over(&context.calendar, context.now),
     };
-    let quality = super::block_on(async {
+    let quality = crate::stage::block_on(async {
         let database = context.database().await?;
         quality_of(&database, session).await
     })?;

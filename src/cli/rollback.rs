@@ -17,7 +17,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let undone = super::block_on(async {
+    let undone = crate::stage::block_on(async {
         let database = context.database().await?;
         rollback::rollback(&mut database.place.connect().await?, args.batch).await
     })?;

@@ -26,7 +26,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let runs = super::block_on(async {
+    let runs = crate::stage::block_on(async {
         let database = context.database().await?;
         let client = database.place.connect().await?;
         report::runs(&client, args.number.into(), args.failed, args.dataset.map(|d| d.name)).await

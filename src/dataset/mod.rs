@@ -34,7 +34,7 @@ pub struct Dataset {
     pub batch_rules: &'static [Rule],
     /// Reads one row and judges it by the row rules.
     pub check: record::Check,
-    /// The queries behind the batch rules: each returns (rule, severity, stock_code, time, message).
+    /// The queries behind the batch rules: each returns `(rule, severity, stock_code, time, message)`.
     pub queries: &'static [&'static str],
     /// What stands for the `{holes}` of those queries, besides `{dataset}`.
     pub holes: &'static [(&'static str, &'static str)],

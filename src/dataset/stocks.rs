@@ -91,8 +91,8 @@ impl Stock<'_> {
 pub struct Listing {
     time: NaiveDate,
     name: NameForm,
-    listing_date: Option<NaiveDate>,
-    delisting_date: Option<NaiveDate>,
+    listed_on: Option<NaiveDate>,
+    delisted_on: Option<NaiveDate>,
     is_active: bool,
     par_value: Option<i64>,
     listed_shares: Option<i64>,
@@ -154,12 +154,12 @@ impl Record for Listing {
                 shows: &["time", "listing_date", "delisting_date", "is_active"],
             },
             test: |row, _| {
-                let ordered = match (row.listing_date, row.delisting_date) {
+                let ordered = match (row.listed_on, row.delisted_on) {
                     (Some(listed), Some(delisted)) => listed <= delisted,
                     _ => true,
                 };
-                let listed = row.listing_date.is_none_or(|d| d <= row.time);
-                let delisted = row.delisting_date.is_some_and(|d| d <= row.time);
+                let listed = row.listed_on.is_none_or(|d| d <= row.time);
+                let delisted = row.delisted_on.is_some_and(|d| d <= row.time);
                 must(ordered && (!row.is_active || (listed && !delisted)))
             },
         },
@@ -175,8 +175,8 @@ impl Record for Listing {
         Ok(Self {
             time: required(fields.date(1)?, 1)?,
             name: form(fields.text(3)?),
-            listing_date: fields.date(8)?,
-            delisting_date: fields.date(9)?,
+            listed_on: fields.date(8)?,
+            delisted_on: fields.date(9)?,
             is_active: fields.flag(10)?,
             par_value: fields.number(11)?,
             listed_shares: fields.number(12)?,

@@ -137,7 +137,9 @@ impl Calendar {
 
     fn settle(&mut self, texts: &[&str]) {
         let mut crc = crc32fast::Hasher::new();
-        texts.iter().for_each(|t| crc.update(t.as_bytes()));
+        for text in texts {
+            crc.update(text.as_bytes());
+        }
         self.id = format!("{:08x}", crc.finalize());
         self.sessions = self
             .first

@@ -164,7 +164,7 @@ impl<'a> Judge<'a> {
         writer: &mut Writer<W>,
         limit: MaxRejects,
     ) -> Result<()> {
-        while let Some(line) = reader.next()? {
+        while let Some(line) = reader.next_item()? {
             match line {
                 Line::Mark(mark) => writer.pass_mark(mark)?,
                 Line::Row(row, number) => {

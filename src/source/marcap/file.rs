@@ -372,7 +372,7 @@ impl Column {
         match &self.reader {
             ColumnReader::Int64ColumnReader(_) => match self.about.logical_type_ref() {
                 Some(LogicalType::Timestamp(about)) => {
-                    moment(self.ints[at], &about.unit).map_or(Cell::Int(self.ints[at]), Cell::Day)
+                    moment(self.ints[at], about.unit).map_or(Cell::Int(self.ints[at]), Cell::Day)
                 }
                 _ => Cell::Int(self.ints[at]),
             },
@@ -410,7 +410,7 @@ fn fill<T: DataType>(
 }
 
 /// A timestamp that is a midnight; another time of day is no session.
-fn moment(value: i64, unit: &TimeUnit) -> Option<NaiveDate> {
+fn moment(value: i64, unit: TimeUnit) -> Option<NaiveDate> {
     let time = match unit {
         TimeUnit::MILLIS => DateTime::from_timestamp_millis(value)?,
         TimeUnit::MICROS => DateTime::from_timestamp_micros(value)?,
@@ -453,7 +453,7 @@ mod tests {
         assert!(Cell::Text(b"2022-01-03").date().is_some());
         assert!(Cell::Text(b"2022-01-03 00:00:00").date().is_some());
         assert!(Cell::Text(b"2022-01-03 09:00:00").date().is_none());
-        assert!(moment(1_767_312_000_000_000, &TimeUnit::MICROS).is_some());
-        assert!(moment(1_767_312_000_000_001, &TimeUnit::MICROS).is_none());
+        assert!(moment(1_767_312_000_000_000, TimeUnit::MICROS).is_some());
+        assert!(moment(1_767_312_000_000_001, TimeUnit::MICROS).is_none());
     }
 }

@@ -69,7 +69,9 @@ pub(super) async fn find(
         });
     }
     let mut by_session: BTreeMap<NaiveDate, i64> = BTreeMap::new();
-    actions.iter().for_each(|a| *by_session.entry(a.time).or_default() += 1);
+    for action in &actions {
+        *by_session.entry(action.time).or_default() += 1;
+    }
     for row in transaction.query(COMPARED, &[]).await.map_err(&doing)? {
         let (time, names): (NaiveDate, i64) = (row.get(0), row.get(1));
         let differing = by_session.get(&time).copied().unwrap_or(0);

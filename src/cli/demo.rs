@@ -1,0 +1,93 @@
+//! `kdata demo`: a simulated market, from nothing to a report.
+
+use std::time::Instant;
+
+use super::{Context, due, promote, report};
+use crate::dataset::{self, Dataset};
+use crate::db::{Database, Target};
+use crate::error::{Error, Result};
+use crate::market::Market;
+use crate::settings::Settings;
+use crate::source::{Job, Source};
+use crate::stage::promote::Options;
+use crate::stage::validate::MaxRejects;
+use crate::stage::{self, block_on};
+
+const NEXT: &str = "\
+Next steps
+  Look at the demo with psql     psql \"$(kdata db url --demo --reader)\" -c 'SELECT * FROM session_status'
+  Ask it for another session     DATABASE_URL=\"$(kdata db url --demo)\" kdata report quality --date -2s
+  Real data                      export KDATA_MARCAP=FOLDER   (marcap-YYYY.parquet or marcap-YYYY.csv.gz)
+                                 kdata extract stocks --from 2026-01-02 --to 2026-02-20 | kdata validate | kdata load
+                                 kdata extract ohlcv  --from 2026-01-02 --to 2026-02-20 | kdata validate | kdata load
+                                 kdata promote && kdata report quality --date 2026-02-20
+  Every day at 18:00 KST         crontab.example";
+
+/// Show a simulated market, from nothing to a report, in a database of its own
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  kdata demo\n  kdata demo --sessions 60 --seed 7")]
+pub(super) struct Args {
+    /// How many sessions, up to the last that is over
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=250))]
+    sessions: u16,
+    /// Seed of the simulated market
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let started = Instant::now();
+    let printer = &context.printer;
+    // The demo has a database of its own in the private cluster, whatever DATABASE_URL says.
+    let settings = Settings { database_url: None, ..context.settings.clone() };
+    let database = block_on(Database::open(&settings, Target::Demo, &context.calendar))?;
+    let last = due::last_over(&context.calendar, context.now);
+    let (first_day, _) = context.calendar.covers();
+    let sessions = context.calendar.sessions(first_day, last);
+    let from = *sessions.iter().rev().nth(usize::from(args.sessions) - 1).ok_or_else(|| {
+        Error::usage("the calendar does not reach that far back", "ask for fewer --sessions")
+    })?;
+    printer.remark(format!(
+        "A simulated market of {} sessions, {from} to {last}, through the stages:",
+        args.sessions
+    ));
+    for dataset in dataset::ALL {
+        let job = job(dataset, (from, last), args.seed, context, &settings);
+        let batch = stage::run::run(Source::Sim, &job, &database, MaxRejects::Percent(1.0))?.batch;
+        let promoted = block_on(async {
+            let staged = stage::promote::staged(&database.place.connect().await?, Some(batch)).await?;
+            let [batch] = staged.as_slice() else { unreachable!("one batch was asked for") };
+            stage::promote::promote(&database.place, batch, Options::default()).await
+        })?;
+        printer.remark(format!(
+            "  {}",
+            promote::line(&promoted, Options::default(), started.elapsed().as_secs_f64())
+        ));
+    }
+    let quality = block_on(report::quality_of(&database, last))?;
+    printer.line(format!("\n{}\n\n{NEXT}", report::text(&quality, context.width())))?;
+    printer.remark(format!("\nkdata demo: done in {:.1} s", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn job<'a>(
+    dataset: &'static Dataset,
+    (from, to): (chrono::NaiveDate, chrono::NaiveDate),
+    seed: u64,
+    context: &'a Context,
+    settings: &'a Settings,
+) -> Job<'a> {
+    Job {
+        dataset,
+        from,
+        to,
+        codes: None,
+        markets: Market::ALL.to_vec(),
+        seed,
+        now: context.now,
+        run: context.run_id(),
+        calendar: &context.calendar,
+        settings,
+    }
+}

@@ -1,0 +1,38 @@
+//! run: extract, validate and load in one process, connected by the same pipes and streams as in a shell.
+
+use std::io::pipe;
+use std::thread;
+
+use super::extract::extract;
+use super::load::{Loaded, load};
+use super::validate::{MaxRejects, validate};
+use crate::db::Database;
+use crate::error::{Error, Result};
+use crate::market::kst_date;
+use crate::source::{Job, Source};
+
+/// Brings what a job asks for into staging. What failed first is what is told: each stage passes it on.
+pub fn run(source: Source, job: &Job<'_>, database: &Database, limit: MaxRejects) -> Result<Loaded> {
+    let no_pipe = |e| Error::io("cannot make a pipe", e);
+    let (extracted, to_validate) = pipe().map_err(no_pipe)?;
+    let (validated, to_load) = pipe().map_err(no_pipe)?;
+    thread::scope(|scope| {
+        let extracting = scope.spawn(|| super::block_on(extract(source, job, to_validate)));
+        let today = kst_date(job.now);
+        let validating = scope.spawn(move || validate(extracted, to_load, job.calendar, today, limit));
+        let loaded = super::block_on(async {
+            let (client, ledger) = (database.place.connect().await?, database.place.connect().await?);
+            load(validated, client, ledger, database.kind).await
+        });
+        let extracted = extracting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let validated = validating.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // A stage whose reader hung up has nothing to tell; the reader has.
+        for first in [extracted.map(|_| ()), validated.map(|_| ())] {
+            match first {
+                Ok(()) | Err(Error::ClosedOutput | Error::Upstream { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        loaded
+    })
+}
