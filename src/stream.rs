@@ -14,6 +14,7 @@
 //! stage before failed; and neither, which is a broken stream. Lines end with a line feed, the last one too,
 //! and no field holds one.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 
@@ -295,7 +296,10 @@ fn shorten(line: &[u8]) -> String {
 }
 
 /// Bytes as text that loses nothing: what is not UTF-8 stands as `\\xNN`.
-pub fn printable(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -303,7 +307,7 @@ pub fn printable(bytes: &[u8]) -> String {
             let _ = write!(text, "\\x{byte:02x}");
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 /// `key=value` pairs; a value with blanks, quotes or line ends is quoted like a JSON string.
@@ -317,16 +321,20 @@ fn push_pair(line: &mut String, key: &str, value: &str) {
         return;
     }
     line.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => line.push_str("\\\""),
-            '\\' => line.push_str("\\\\"),
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            '\0' => line.push_str("\\0"),
-            c => line.push(c),
-        }
+    // Rejects come by the million when a source is bad: what needs no escape is copied whole.
+    let mut rest = value;
+    while let Some(at) = rest.bytes().position(|b| matches!(b, b'"' | b'\\' | b'\n' | b'\r' | 0)) {
+        line.push_str(&rest[..at]);
+        line.push_str(match rest.as_bytes()[at] {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            _ => "\\0",
+        });
+        rest = &rest[at + 1..];
     }
+    line.push_str(rest);
     line.push('"');
 }
 

@@ -1,5 +1,5 @@
 -- What session_status shall say of the batch's sessions. Names listed on a session are known where a master of
--- that session or of the 45 days before it is in production.
+-- that session or of the 45 days before it is in production; a master itself is measured by none.
 CREATE TEMP TABLE incoming_status ON COMMIT DROP AS
 SELECT job.dataset, t.time, job.source, n.rows, e.expected,
        CASE WHEN e.expected IS NULL THEN NULL ELSE (
@@ -13,7 +13,7 @@ FROM staged_times t
 CROSS JOIN job
 CROSS JOIN LATERAL (SELECT count(*) AS rows FROM {rows} r WHERE r.time = t.time) n
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN EXISTS (
+    SELECT CASE WHEN job.dataset <> 'stocks' AND EXISTS (
         SELECT FROM market.session_status m
         WHERE m.dataset = 'stocks' AND m.names = 'whole' AND m.time BETWEEN t.time - 45 AND t.time
     ) THEN (

@@ -66,9 +66,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         ));
     }
     let quality = block_on(report::quality_of(&database, last))?;
-    printer.line(format!("\n{}\n\n{NEXT}", report::text(&quality, context.width())))?;
+    let report = report::text(&quality, context.width());
+    printer.line(format!("\n{report}\n\n{}", NEXT.replace("kdata ", &format!("{} ", program()))))?;
     printer.remark(format!("\nkdata demo: done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// How this program was called, so that the next steps can be typed as printed.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "kdata".into())
 }
 
 fn job<'a>(

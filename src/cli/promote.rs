@@ -76,8 +76,8 @@ pub(super) fn line(receipt: &Receipt, options: Options, seconds: f64) -> String 
     let others = [
         (written.deleted, "deleted"),
         (receipt.held, "held back"),
-        (receipt.flags as u64, "flags"),
-        (receipt.notes as u64, "notes"),
+        (receipt.flags as u64, "flagged"),
+        (receipt.notes as u64, "noted"),
         (receipt.actions as u64, "corporate action candidates"),
     ];
     for (count, what) in others.iter().filter(|(count, _)| *count > 0) {

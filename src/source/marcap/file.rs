@@ -80,7 +80,7 @@ impl Cell<'_> {
             Self::Blank => String::new(),
             Self::Int(n) => n.to_string(),
             Self::Float(x) => x.to_string(),
-            Self::Text(bytes) => crate::stream::printable(bytes),
+            Self::Text(bytes) => crate::stream::printable(bytes).into_owned(),
             Self::Day(date) => date.to_string(),
         }
     }

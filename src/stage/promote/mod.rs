@@ -195,8 +195,9 @@ async fn lock(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
         )
         .await
         .map_err(&doing)?;
+    // NO KEY: the remarks of a failed gate, written beside this transaction, refer to the batch.
     let state: String = transaction
-        .query_one("SELECT state FROM ops.batches WHERE batch_id = $1 FOR UPDATE", &[&batch.id])
+        .query_one("SELECT state FROM ops.batches WHERE batch_id = $1 FOR NO KEY UPDATE", &[&batch.id])
         .await
         .map_err(&doing)?
         .get(0);
