@@ -419,7 +419,8 @@ impl<W: Write> Writer<W> {
         self.counts.rejected += 1;
         self.mark.clear();
         self.mark.push_str("#reject");
-        let _ = write!(self.mark, " line={line} rule={rule}");
+        push_pair(&mut self.mark, "line", itoa::Buffer::new().format(line));
+        push_pair(&mut self.mark, "rule", rule);
         push_pair(&mut self.mark, "msg", message);
         push_pair(&mut self.mark, "row", &printable(row));
         self.push_mark()

@@ -26,7 +26,12 @@ impl Market {
 
     /// Reads the name as written in streams and tables.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|m| m.as_str().as_bytes() == bytes)
+        match bytes {
+            b"KOSPI" => Some(Self::Kospi),
+            b"KOSDAQ" => Some(Self::Kosdaq),
+            b"KONEX" => Some(Self::Konex),
+            _ => None,
+        }
     }
 }
 
@@ -67,7 +72,15 @@ impl SecurityType {
 
     /// Reads the name as written in streams and tables.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| t.as_str().as_bytes() == bytes)
+        match bytes {
+            b"STOCK" => Some(Self::Stock),
+            b"PREFERRED" => Some(Self::Preferred),
+            b"REIT" => Some(Self::Reit),
+            b"SPAC" => Some(Self::Spac),
+            b"ETF" => Some(Self::Etf),
+            b"ETN" => Some(Self::Etn),
+            _ => None,
+        }
     }
 
     /// Exchange traded products have tick sizes and limits of their own.
@@ -106,6 +119,12 @@ impl fmt::Display for SecurityType {
 mod tests {
     use super::*;
     use crate::market::StockCode;
+
+    #[test]
+    fn names_read_back() {
+        assert!(Market::ALL.into_iter().all(|m| Market::parse(m.as_str().as_bytes()) == Some(m)));
+        assert!(SecurityType::ALL.into_iter().all(|t| SecurityType::parse(t.as_str().as_bytes()) == Some(t)));
+    }
 
     #[test]
     fn kinds_of_shares() {

@@ -90,9 +90,7 @@ impl Held {
         self.findings.clear();
         self.contradicted = false;
         self.unquoted.clear();
-        if memchr::memchr(b'"', row).is_none() {
-            record::split(row, &mut self.spans);
-        } else {
+        if !record::split(row, &mut self.spans) {
             unquote(row, &mut self.unquoted, &mut self.spans);
         }
     }
