@@ -136,7 +136,7 @@ mod tests {
         let text = table(&["name", "n"], &rows, &[1], None);
         let width =
             |line: &str| line.chars().map(|c| if ('가'..='힣').contains(&c) { 2 } else { 1 }).sum::<usize>();
-        let widths: Vec<_> = text.lines().skip(2).map(width).collect();
+        let widths: Vec<_> = text.lines().skip(1).map(width).collect();
         assert_eq!(widths[0], widths[1], "{text}");
     }
 }

@@ -16,8 +16,9 @@ use crate::source::Source;
 use crate::stream::{Block, Counts, Mark, Preamble, Reader, Stage};
 
 /// Pieces on their way from the pipe to the server: back-pressure, not a queue.
-const IN_FLIGHT: usize = 4;
-const CHUNK: usize = 1024 * 1024;
+const IN_FLIGHT: usize = 16;
+/// Small enough to stay in the processor's cache on its way.
+const CHUNK: usize = 64 * 1024;
 
 /// A staged batch.
 #[derive(Debug)]
@@ -95,24 +96,18 @@ fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
     let (mut reader, preamble) = Reader::new(input)?;
     // The receiver hangs up only when it has failed, and then reports its own error.
     let _ = pieces.blocking_send(Piece::Begin(Box::new(preamble)));
-    let mut chunk = Vec::with_capacity(CHUNK * 2);
     while let Some(block) = reader.next_block()? {
-        match block {
+        let piece = match block {
             Block::Rows(rows) => {
-                chunk.extend_from_slice(rows);
-                if chunk.len() >= CHUNK {
-                    let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK * 2));
-                    let _ = pieces.blocking_send(Piece::Rows(Bytes::from(full)));
+                // Rows arrive by the reader's buffer: cut where they stand, COPY does not care where a piece ends.
+                for chunk in rows.chunks(CHUNK) {
+                    let _ = pieces.blocking_send(Piece::Rows(Bytes::copy_from_slice(chunk)));
                 }
+                continue;
             }
-            Block::Mark(line) => {
-                let mark = Mark::parse(line)?;
-                let _ = pieces.blocking_send(Piece::Mark(mark));
-            }
-        }
-    }
-    if !chunk.is_empty() {
-        let _ = pieces.blocking_send(Piece::Rows(Bytes::from(chunk)));
+            Block::Mark(line) => Piece::Mark(Mark::parse(line)?),
+        };
+        let _ = pieces.blocking_send(piece);
     }
     Ok(reader.counts())
 }
