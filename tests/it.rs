@@ -1,1 +1,17 @@
+//! Integration tests: the real binary, in fresh folders with a cleared environment, against a real PostgreSQL
+//! that kdata itself creates. `support` says on stderr which storage and which data a run covered.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(unreachable_pub, reason = "support is one crate with the tests")]
 
+mod support;
+
+mod cli; // help, errors, exit codes, secrets
+mod db; // the private cluster, roles, migrations
+mod extract; // sessions, scopes, what a source lacks
+mod load; // broken streams, killed stages, refusals
+mod marcap; // yearly files over HTTP
+mod pipe; // the whole, on fixtures and on real data, on both storage backends
+mod promote; // merges, gates, revisions, ranks
+mod report; // quality, due, runs, rejects
+mod rollback; // back to the letter
+mod validate; // rules, limits, broken streams

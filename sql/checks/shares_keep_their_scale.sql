@@ -4,4 +4,4 @@ SELECT '{dataset}.shares_keep_their_scale', 'flag', a.stock_code, s.time,
 FROM sessions s
 JOIN staged a ON a.time = s.time
 JOIN around b ON b.time = s.prev_time AND b.stock_code = a.stock_code
-WHERE a.listed_shares >= b.listed_shares * 10 OR a.listed_shares * 10 <= b.listed_shares
+WHERE a.listed_shares / 10 >= b.listed_shares OR a.listed_shares <= b.listed_shares / 10

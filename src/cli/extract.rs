@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::market::{Day, Market, StockCode};
 use crate::source::{self, Job, Source};
-use crate::stage;
+use crate::{stage, stream};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,22 +47,13 @@ fn market(text: &str) -> std::result::Result<Market, String> {
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let started = Instant::now();
-    let (from, to) = args.range.resolve(&context.calendar, context.today())?;
-    let source = match &args.source {
-        Some(name) => Source::find(name).expect("one of the possible values"),
-        None => source::preferred(&context.settings)?,
-    };
-    let job = Job {
-        dataset: args.dataset,
-        from,
-        to,
-        codes: args.codes.as_deref().map(codes).transpose()?,
-        markets: if args.market.is_empty() { Market::ALL.to_vec() } else { args.market.clone() },
-        seed: args.seed,
-        now: context.now,
-        run: context.run_id(),
-        calendar: &context.calendar,
-        settings: &context.settings,
+    let (source, job) = match prepare(args, context) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // So that the next stage tells the cause, and not only that nothing came.
+            stream::write_abort(&mut std::io::stdout(), &error)?;
+            return Err(error);
+        }
     };
     let sessions = job.sessions().len();
     context.printer.remark(what(&job, source, sessions));
@@ -84,6 +75,28 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         started.elapsed().as_secs_f64()
     ));
     std::io::stdout().flush().map_err(Error::output)
+}
+
+/// Everything that can be wrong before a source is asked.
+fn prepare<'a>(args: &Args, context: &'a Context) -> Result<(Source, Job<'a>)> {
+    let (from, to) = args.range.resolve(&context.calendar, context.today())?;
+    let source = match &args.source {
+        Some(name) => Source::find(name).expect("one of the possible values"),
+        None => source::preferred(&context.settings)?,
+    };
+    let job = Job {
+        dataset: args.dataset,
+        from,
+        to,
+        codes: args.codes.as_deref().map(codes).transpose()?,
+        markets: if args.market.is_empty() { Market::ALL.to_vec() } else { args.market.clone() },
+        seed: args.seed,
+        now: context.now,
+        run: context.run_id(),
+        calendar: &context.calendar,
+        settings: &context.settings,
+    };
+    Ok((source, job))
 }
 
 /// The resolved sessions in a line, also why there is none.

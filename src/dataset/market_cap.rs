@@ -29,6 +29,7 @@ pub static DATASET: Dataset = Dataset {
         include_str!("../../sql/checks/session_is_new.sql"),
         include_str!("../../sql/checks/is_close_times_shares.sql"),
         include_str!("../../sql/checks/shares_keep_their_scale.sql"),
+        include_str!("../../sql/checks/cap_keeps_its_scale.sql"),
         include_str!("../../sql/checks/name_is_gone.sql"),
         include_str!("../../sql/checks/name_is_new.sql"),
         include_str!("../../sql/checks/code_is_known.sql"),
@@ -113,7 +114,7 @@ const fn batch(name: &'static str, severity: Severity, says: &'static str, why: 
     Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
 }
 
-static BATCH_RULES: [Rule; 8] = [
+static BATCH_RULES: [Rule; 9] = [
     batch(
         "market-cap.session_is_there",
         Severity::Flag,
@@ -144,6 +145,13 @@ static BATCH_RULES: [Rule; 8] = [
         Severity::Flag,
         "the listed shares changed tenfold or more since the previous session",
         "Splits and consolidations do this now and then, wrong units for many names at once.",
+    ),
+    batch(
+        "market-cap.cap_keeps_its_scale",
+        Severity::Flag,
+        "the capitalisation changed fivefold or more since the previous session",
+        "Splits and consolidations leave it, daily limits hold it. Liquidation trading and mergers go beyond now and then, \
+         a price with a slipped decimal always does.",
     ),
     batch(
         "market-cap.name_is_gone",

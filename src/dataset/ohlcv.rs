@@ -338,8 +338,10 @@ static BATCH_RULES: [Rule; 8] = [
         Severity::Note,
         "the base price differs from the previous close: a corporate action candidate",
         "Compared with the close of the previous calendar session, never with the last row at hand. Half-tick closes \
-         that were rounded up to the tick are none. Candidates go to market.corporate_actions with their evidence. A \
-         factor outside 0.05 .. 30 is flagged; more than 1 % of a session's names stops the batch.",
+         that were rounded up to the tick are none. Candidates go to market.corporate_actions with their evidence. \
+         Flagged when no action explains it: a factor outside 0.05 .. 30, or near a power of ten (a slipped decimal looks \
+         like a 10 to 1 consolidation, of which a two-month sample has one at most), or above 1 or below 0.2 without a halt before (rights and bonus \
+         issues lower it, all else comes with a halt). More than 1 % of a session's names stops the batch.",
     ),
     batch(
         "ohlcv.bases_follow_closes",

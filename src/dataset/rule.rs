@@ -91,6 +91,31 @@ pub fn must(holds: bool) -> Option<Severity> {
 /// The rules that hold for every row of every dataset; validate tests them on the fields.
 pub static STREAM_RULES: &[&Rule] = &[&WELL_FORMED, &ON_A_SESSION, &NOT_IN_FUTURE, &IN_RANGE, &KEY_UNIQUE];
 
+/// What the ledger remarks of a batch of any dataset.
+pub static LEDGER_RULES: &[&Rule] = &[&BETTER_IS_THERE, &MISSING];
+
+/// Production holds the session in better shape.
+pub static BETTER_IS_THERE: Rule = Rule {
+    name: "batch.better_is_there",
+    severity: Severity::Flag,
+    scope: Scope::Batch,
+    says: "production holds the session from a better source, or final",
+    why: "Provisional data never replace final ones, nor a source one that stands before it in the order of \
+          preference. Such sessions of a batch are held back; kdata promote --batch N --force replaces them.",
+    shows: &[],
+};
+
+/// The source lacks a session or a code.
+pub static MISSING: Rule = Rule {
+    name: "source.missing",
+    severity: Severity::Note,
+    scope: Scope::Batch,
+    says: "the source could not give a session or a code",
+    why: "It was asked for and did not come: kept in the ledger with severity missing, so that it is known and not \
+          taken for a closed market. kdata due lists the sessions that another source should fill.",
+    shows: &[],
+};
+
 /// Every field reads as its column's type.
 pub static WELL_FORMED: Rule = Rule {
     name: "row.well_formed",

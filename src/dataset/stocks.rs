@@ -107,13 +107,17 @@ enum NameForm {
 
 /// Korean names hold Hangul, ASCII and a few signs. Replacement characters, control characters and Latin-1
 /// letters are what CP949 looks like when it was read as something else.
+pub(crate) fn is_readable(text: &str) -> bool {
+    !text.chars().any(|c| matches!(c, '\u{fffd}' | '\u{a0}'..='\u{ff}') || c.is_control())
+}
+
 fn form(name: &str) -> NameForm {
     if name.trim().is_empty() {
         NameForm::Blank
-    } else if name.chars().any(|c| c == '\u{fffd}' || c.is_control() || ('\u{a0}'..='\u{ff}').contains(&c)) {
-        NameForm::Suspect
-    } else {
+    } else if is_readable(name) {
         NameForm::Good
+    } else {
+        NameForm::Suspect
     }
 }
 

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
 use super::failed;
-use crate::dataset::{Dataset, TIME};
+use crate::dataset::{Dataset, TIME, rule};
 use crate::error::{Error, Result};
 use crate::stream::{Counts, Mark, MarkKind, Preamble};
 
@@ -42,6 +42,8 @@ pub struct Run {
     client: Client,
     dataset: Option<&'static Dataset>,
     marks: Vec<Mark>,
+    /// Rejects kept so far: known also of a stream without an end.
+    rejects: u64,
 }
 
 impl Run {
@@ -63,7 +65,7 @@ impl Run {
             )
             .await
             .map_err(failed("cannot write the run's record"))?;
-        Ok(Self { id: row.get(0), client, dataset: about.dataset, marks: Vec::new() })
+        Ok(Self { id: row.get(0), client, dataset: about.dataset, marks: Vec::new(), rejects: 0 })
     }
 
     /// Keeps remarks although what they are about was undone.
@@ -71,7 +73,7 @@ impl Run {
         let Some(dataset) = self.dataset else {
             return Ok(());
         };
-        write_remarks(&self.client, self.id, Some(batch), dataset.name, remarks).await
+        replace_remarks(&self.client, self.id, batch, dataset.name, remarks).await
     }
 
     /// Writes why a batch was not promoted.
@@ -97,6 +99,7 @@ impl Run {
         };
         let (rejects, remarks): (Vec<_>, Vec<_>) =
             marks.into_iter().partition(|m| m.kind == MarkKind::Reject);
+        self.rejects += rejects.len() as u64;
         if !rejects.is_empty() {
             let text = |key: &str| rejects.iter().map(|m| storable(m.get(key))).collect::<Vec<_>>();
             let lines: Vec<Option<i64>> =
@@ -142,7 +145,7 @@ impl Run {
                     &code,
                     &reason,
                     &number(counts.rows),
-                    &number(counts.rejected),
+                    &number(counts.rejected.max(self.rejects)),
                     &number(counts.flagged),
                     &number(counts.missing),
                     &batch,
@@ -188,7 +191,7 @@ impl Remark {
         };
         Self {
             severity: severity.to_owned(),
-            rule: storable(mark.get("rule").or(Some("source.missing"))),
+            rule: storable(mark.get("rule").or(Some(rule::MISSING.name))),
             stock_code: code,
             time,
             message: storable(mark.get("msg").or_else(|| mark.get("reason"))),
@@ -201,8 +204,27 @@ fn storable(text: Option<&str>) -> String {
     text.unwrap_or_default().replace('\0', "\\0")
 }
 
+/// Writes what a promote remarks of its batch, in place of what earlier attempts did.
+pub async fn replace_remarks<C: GenericClient>(
+    client: &C,
+    run: i64,
+    batch: i64,
+    dataset: &str,
+    remarks: &[Remark],
+) -> Result<()> {
+    client
+        .execute(
+            "DELETE FROM ops.flags f USING ops.runs r \
+             WHERE r.run_id = f.run_id AND r.command = 'promote' AND f.batch_id = $1",
+            &[&batch],
+        )
+        .await
+        .map_err(failed("cannot replace the flags"))?;
+    write_remarks(client, run, Some(batch), dataset, remarks).await
+}
+
 /// Writes remarks, on whatever connection or transaction they belong to.
-pub async fn write_remarks<C: GenericClient>(
+async fn write_remarks<C: GenericClient>(
     client: &C,
     run: i64,
     batch: Option<i64>,

@@ -139,6 +139,15 @@ pub async fn state(client: &Client) -> Result<State> {
     Ok(State::Current(kind, backend))
 }
 
+/// The same once nobody migrates.
+pub async fn settled_state(client: &Client) -> Result<State> {
+    let doing = failed("cannot wait for a migration");
+    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(&doing)?;
+    let state = state(client).await;
+    client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await.map_err(&doing)?;
+    state
+}
+
 /// Brings the schema up to date; twice is the same as once. `kind` is what a new database becomes, and what an
 /// existing one must be.
 pub async fn migrate(

@@ -115,7 +115,12 @@ impl Database {
     pub async fn open(settings: &Settings, target: Target, calendar: &Calendar) -> Result<Self> {
         let place = Place::resolve(settings, target).await?;
         let mut client = place.connect().await?;
-        let (kind, backend) = match migrate::state(&client).await? {
+        let state = match migrate::state(&client).await? {
+            // Or another kdata is making it at this moment.
+            State::Older => migrate::settled_state(&client).await?,
+            state => state,
+        };
+        let (kind, backend) = match state {
             State::Current(kind, backend) => {
                 migrate::sync_calendar(&mut client, calendar).await?;
                 (kind, backend)

@@ -1,6 +1,7 @@
 //! One private cluster a run of the tests, made by kdata itself, and a database for each test.
 
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -14,8 +15,6 @@ use super::{KDATA, Run, Work, announce};
 
 /// The cluster that all tests share.
 pub struct Cluster {
-    /// Its folder, `KDATA_HOME`.
-    pub home: String,
     /// The owner's URL with `{}` for the database.
     url: String,
     /// TimescaleDB's version, where the server offers it.
@@ -58,6 +57,15 @@ impl Cluster {
         for setting in ["fsync = off", "synchronous_commit = off", "full_page_writes = off"] {
             server.rows(&format!("ALTER SYSTEM SET {setting}"));
         }
+        // A role that needs a password; the owner and the reader are known by their OS user.
+        let line = "local all stranger scram-sha-256\n";
+        fs::OpenOptions::new()
+            .append(true)
+            .open(format!("{home}/pg_hba.conf"))
+            .unwrap()
+            .write_all(line.as_bytes())
+            .unwrap();
+        server.rows("CREATE ROLE stranger LOGIN PASSWORD 'right'");
         server.rows("SELECT pg_reload_conf()");
         let offered = server.rows(
             "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb' \
@@ -67,16 +75,24 @@ impl Cluster {
         let version = server.rows("SHOW server_version").concat();
         announce(&match &timescale {
             Some(timescale) => format!("PostgreSQL {version}; storage: native AND TimescaleDB {timescale}"),
-            None => format!("PostgreSQL {version}; storage: native ONLY (the server does not offer TimescaleDB)"),
+            None => {
+                format!("PostgreSQL {version}; storage: native ONLY (the server does not offer TimescaleDB)")
+            }
         });
         if let Some(folder) = super::real_data() {
             announce(&format!("real data: {}", folder.display()));
         }
-        Self { home, url, timescale }
+        Self { url, timescale }
+    }
+
+    /// The URL of a role that must say its password, which is `right`.
+    pub fn with_password(&self, password: &str) -> String {
+        self.url.replace("{}", "postgres").replacen("kdata@", &format!("stranger:{password}@"), 1)
     }
 }
 
 /// Statics are not dropped: a shell waits for this process to end, however it ends, and clears up.
+#[expect(clippy::zombie_processes, reason = "it outlives us")]
 fn stop_when_gone(folder: &str, home: &str) {
     let script = "while kill -0 \"$1\" 2>/dev/null; do sleep 0.2; done; KDATA_HOME=\"$3\" \"$4\" db stop; rm -rf \"$2\"";
     let pid = std::process::id().to_string();
@@ -111,7 +127,8 @@ impl Session {
     /// The rows of an answer, columns separated by `|`, NULL as `-`; the server's error as text.
     pub fn try_rows(&self, sql: &str) -> Result<Vec<String>, String> {
         let answer = self.runtime.block_on(self.client.simple_query(sql));
-        let messages = answer.map_err(|e| e.as_db_error().map_or(e.to_string(), |db| db.message().to_owned()))?;
+        let messages =
+            answer.map_err(|e| e.as_db_error().map_or(e.to_string(), |db| db.message().to_owned()))?;
         let row = |message: &SimpleQueryMessage| match message {
             SimpleQueryMessage::Row(row) => {
                 Some((0..row.len()).map(|at| row.get(at).unwrap_or("-")).collect::<Vec<_>>().join("|"))
@@ -187,7 +204,8 @@ impl Db {
         Session::connect(&url("postgres")).rows(&format!("CREATE DATABASE {name} TEMPLATE template0"));
         let url = url(&name);
         let mut work = Work::new();
-        work.set("DATABASE_URL", &url).set("KDATA_BACKEND", backend);
+        let marcap = work.path("marcap").display().to_string();
+        work.set("DATABASE_URL", &url).set("KDATA_BACKEND", backend).set("KDATA_MARCAP", &marcap);
         Self { work, backend, session: Session::connect(&url), url }
     }
 
@@ -240,26 +258,30 @@ impl Db {
         MARKET.iter().map(|table| checksum(table)).collect()
     }
 
-    /// Which transactions wrote which rows where, and how often the server wrote any.
-    pub fn writes(&self) -> Vec<String> {
-        let rows = MARKET.iter().map(|table| {
+    /// Which transactions wrote which rows where.
+    pub fn versions(&self) -> Vec<String> {
+        let versions = |table: &&str| {
             self.value(&format!(
                 "SELECT '{table}', count(*), sum(hashtextextended(ROW(tableoid, ctid, xmin)::text, 0)) FROM market.{table}"
             ))
-        });
-        let mut writes: Vec<_> = rows.collect();
+        };
+        MARKET.iter().map(versions).collect()
+    }
+
+    /// The same, and how often the server wrote rows at all, also in transactions that were undone.
+    pub fn writes(&self) -> Vec<String> {
         // Counters arrive with the end of their session.
-        while self.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kdata'",
-        ) != "0"
-        {
+        self.wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kdata')");
+        let counters = "SELECT 'written', sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del) FROM pg_stat_all_tables \
+                        WHERE schemaname IN ('market', '_timescaledb_internal')";
+        self.versions().into_iter().chain([self.value(counters)]).collect()
+    }
+
+    /// Waits until a condition holds; a test that waits for ever is ended by its runner.
+    pub fn wait_until(&self, condition: &str) {
+        while self.value(&format!("SELECT {condition}")) != "t" {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        writes.push(self.value(
-            "SELECT 'written', sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del) FROM pg_stat_all_tables \
-             WHERE schemaname IN ('market', '_timescaledb_internal')",
-        ));
-        writes
     }
 
     /// Insists that no batch waits and no table is left over.

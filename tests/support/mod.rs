@@ -12,8 +12,9 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Once;
 
-pub use database::{Db, cluster};
+pub use database::{Db, Session, cluster};
 pub use server::{Reply, Server};
 pub use sheet::Sheet;
 pub use stream::{Stream, reseal};
@@ -52,11 +53,11 @@ pub fn announce(text: &str) {
 
 /// The folder of real data; `None`, said once, where it is not there.
 pub fn real_data() -> Option<PathBuf> {
+    static ONCE: Once = Once::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/marcap");
     if folder.is_dir() {
         return Some(folder);
     }
-    static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| announce(&format!("real data: {} is not there: LEFT OUT", folder.display())));
     None
 }
@@ -179,6 +180,7 @@ impl Work {
     /// A validated stream out of marcap.
     #[track_caller]
     pub fn validated(&self, dataset: &str, from: &str, to: &str) -> String {
-        self.sh(&format!("kdata extract {dataset} --source marcap --from {from} --to {to} | kdata validate")).ok()
+        self.sh(&format!("kdata extract {dataset} --source marcap --from {from} --to {to} | kdata validate"))
+            .ok()
     }
 }

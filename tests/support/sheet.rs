@@ -74,11 +74,13 @@ impl Sheet {
                 let price = |session: usize| 1_000 + (name * 37 + usize::from(traded) * session * 29) % 97;
                 let (base, close) = (price(session - 1), price(session));
                 let volume = if traded { 500 + name + session } else { 0 };
-                let prices = [base, base.max(close) + 2, base.min(close) - 2].map(|p| if traded { p } else { 0 });
+                let prices =
+                    [base, base.max(close) + 2, base.min(close) - 2].map(|p| if traded { p } else { 0 });
                 let stocks = 1_000_000 + name;
                 let market = if name % 10 == 9 { "KONEX" } else { MARKETS[name % 5] };
                 let texts = [&format!("{:05}0", name + 1), &format!("모의{name}"), "", market];
-                let numbers = [prices[0], prices[1], prices[2], close, volume, volume * close, stocks * close];
+                let numbers =
+                    [prices[0], prices[1], prices[2], close, volume, volume * close, stocks * close];
                 let mut row: Vec<String> = texts.iter().map(ToString::to_string).collect();
                 row.extend([stocks.to_string(), (*date).to_owned()]);
                 row.extend(numbers.iter().map(ToString::to_string));
@@ -131,7 +133,7 @@ impl Sheet {
     /// Another value in one cell.
     pub fn set(mut self, code: &str, date: &str, column: &str, value: &str) -> Self {
         let at = self.at(column);
-        self.row(code, date)[at] = value.to_owned();
+        value.clone_into(&mut self.row(code, date)[at]);
         self
     }
 
@@ -154,7 +156,9 @@ impl Sheet {
     pub fn copy_session(self, from: &str, to: &str) -> Self {
         let at = self.at("Date");
         let mut copies: Vec<_> = self.rows.iter().filter(|row| row[at] == from).cloned().collect();
-        copies.iter_mut().for_each(|row| to.clone_into(&mut row[at]));
+        for row in &mut copies {
+            to.clone_into(&mut row[at]);
+        }
         let mut sheet = self.without("Date", to);
         sheet.rows.extend(copies);
         sheet.rows.sort_by(|a, b| a[at].cmp(&b[at]));
@@ -201,7 +205,8 @@ impl Sheet {
             parquet::file::writer::SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
         let mut group = file.next_row_group().unwrap();
         for (at, (kind, note)) in kinds.iter().enumerate() {
-            let cells: Vec<&str> = self.rows.iter().map(|r| r[at].as_str()).filter(|c| !c.is_empty()).collect();
+            let cells: Vec<&str> =
+                self.rows.iter().map(|r| r[at].as_str()).filter(|c| !c.is_empty()).collect();
             let there: Vec<i16> = self.rows.iter().map(|r| i16::from(!r[at].is_empty())).collect();
             let mut column = group.next_column().unwrap().unwrap();
             let there = Some(there.as_slice());
@@ -212,7 +217,11 @@ impl Sheet {
                 }
                 ("INT64", is_time) => {
                     let micros = |c: &str| {
-                        c.parse::<chrono::NaiveDate>().unwrap().and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros()
+                        c.parse::<chrono::NaiveDate>()
+                            .unwrap()
+                            .and_time(chrono::NaiveTime::MIN)
+                            .and_utc()
+                            .timestamp_micros()
                     };
                     let value = |c: &&str| if is_time { micros(c) } else { c.parse().unwrap() };
                     let values: Vec<i64> = cells.iter().map(value).collect();

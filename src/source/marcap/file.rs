@@ -21,6 +21,7 @@ pub(super) const COLUMNS: &[(Col, &[&str], bool)] = &[
     (Col::Date, &["Date"], true),
     (Col::Name, &["Name"], true),
     (Col::Market, &["Market", "MarketId"], true),
+    (Col::MarketId, &["MarketId"], false),
     (Col::Dept, &["Dept"], false),
     (Col::Open, &["Open"], true),
     (Col::High, &["High"], true),
@@ -34,6 +35,7 @@ pub(super) const COLUMNS: &[(Col, &[&str], bool)] = &[
     (Col::Stocks, &["Stocks"], true),
     (Col::Ratio, &["ChangesRatio"], false),
     (Col::MisspeltRatio, &["ChagesRatio"], false),
+    (Col::Rank, &["Rank"], false),
 ];
 
 /// A column of marcap. Prices, changes, amount and capitalisation in KRW, volume and stocks in shares.
@@ -43,6 +45,7 @@ pub(super) enum Col {
     Date,
     Name,
     Market,
+    MarketId,
     Dept,
     Open,
     High,
@@ -56,6 +59,7 @@ pub(super) enum Col {
     Stocks,
     Ratio,
     MisspeltRatio,
+    Rank,
 }
 
 /// How many columns are read.
@@ -66,6 +70,8 @@ const BATCH: usize = 4096;
 /// A value as the file has it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Cell<'a> {
+    /// The file lacks the column.
+    Absent,
     Blank,
     Int(i64),
     Float(f64),
@@ -77,7 +83,7 @@ impl Cell<'_> {
     /// The value as text, for a reject.
     pub(super) fn text(self) -> String {
         match self {
-            Self::Blank => String::new(),
+            Self::Absent | Self::Blank => String::new(),
             Self::Int(n) => n.to_string(),
             Self::Float(x) => x.to_string(),
             Self::Text(bytes) => crate::stream::printable(bytes).into_owned(),
@@ -98,16 +104,18 @@ impl Cell<'_> {
                     fraction.iter().all(|b| *b == b'0') && (end == bytes.len() || !fraction.is_empty());
                 crate::dataset::record::parse_int(&bytes[..end]).filter(|_| whole)
             }
-            Self::Blank | Self::Day(_) => None,
+            Self::Absent | Self::Blank | Self::Day(_) => None,
         }
     }
 
-    /// A real number, if there is one.
+    /// A real number, if there is one. pandas writes exponents below 0.0001 only: elsewhere they are refused.
     pub(super) fn real(self) -> Option<f64> {
         match self {
             Self::Float(x) => Some(x).filter(|x| x.is_finite()),
             Self::Text(bytes) => {
-                std::str::from_utf8(bytes).ok()?.parse().ok().filter(|x: &f64| x.is_finite())
+                let x: f64 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
+                let exponent = bytes.iter().any(|b| matches!(b, b'e' | b'E'));
+                Some(x).filter(|x| x.is_finite() && (!exponent || x.abs() < 0.0001))
             }
             _ => None,
         }
@@ -147,10 +155,21 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// A cell; blank where the file lacks the column.
+    /// A cell.
     pub(super) fn get(&self, col: Col) -> Cell<'a> {
         let at = COLUMNS.iter().position(|(c, _, _)| *c == col).expect("a listed column");
-        self.cells.get(at).copied().unwrap_or(Cell::Blank)
+        self.cells.get(at).copied().unwrap_or(Cell::Absent)
+    }
+
+    /// The change ratio, under the spelling that has one; blank where neither has.
+    pub(super) fn ratio(&self) -> Cell<'a> {
+        match self.get(Col::Ratio) {
+            Cell::Absent | Cell::Blank => match self.get(Col::MisspeltRatio) {
+                Cell::Absent => Cell::Blank,
+                ratio => ratio,
+            },
+            ratio => ratio,
+        }
     }
 
     /// The whole row as text, for a reject.
@@ -208,16 +227,18 @@ impl YearFile {
             .buffer_capacity(1 << 18)
             .from_reader(sniff);
         let mut record = csv::ByteRecord::new();
-        let mut next =
-            |record: &mut csv::ByteRecord| reader.read_byte_record(record).map_err(|e| self.damaged(e));
-        if !next(&mut record)? {
+        if !reader.read_byte_record(&mut record).map_err(|e| self.damaged(e))? {
             return Err(self.damaged("it is empty"));
         }
         let width = record.len();
         let places = self.places(|name| record.iter().position(|field| field == name.as_bytes()))?;
-        let mut cells = [Cell::Blank; WIDTH];
+        // Of CR LF the reader takes the LF only with the next record: its count of lines stays one behind.
+        let behind = 2u64.saturating_sub(reader.position().line());
+        let mut next =
+            |record: &mut csv::ByteRecord| reader.read_byte_record(record).map_err(|e| self.damaged(e));
+        let mut cells = [Cell::Absent; WIDTH];
         while next(&mut record)? {
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = record.position().map_or(0, csv::Position::line) + behind;
             if record.len() != width {
                 let text = record.iter().map(crate::stream::printable).collect::<Vec<_>>().join(",");
                 each(Row { line, cells: &[], torn: Some(text) })?;
@@ -226,12 +247,13 @@ impl YearFile {
             let mut row_cells = cells;
             for (cell, place) in row_cells.iter_mut().zip(places) {
                 *cell = match place.map(|at| &record[at]) {
-                    None | Some([]) => Cell::Blank,
+                    None => Cell::Absent,
+                    Some([]) => Cell::Blank,
                     Some(bytes) => Cell::Text(bytes),
                 };
             }
             each(Row { line, cells: &row_cells, torn: None })?;
-            cells = [Cell::Blank; WIDTH];
+            cells = [Cell::Absent; WIDTH];
         }
         drop(reader);
         Ok(ends.are_plain())
@@ -259,9 +281,9 @@ impl YearFile {
                 }
                 for at in 0..count {
                     line += 1;
-                    let mut cells = [Cell::Blank; WIDTH];
+                    let mut cells = [Cell::Absent; WIDTH];
                     for (cell, column) in cells.iter_mut().zip(&columns) {
-                        *cell = column.as_ref().map_or(Cell::Blank, |c| c.cell(at));
+                        *cell = column.as_ref().map_or(Cell::Absent, |c| c.cell(at));
                     }
                     each(Row { line, cells: &cells, torn: None })?;
                 }
@@ -445,6 +467,16 @@ mod tests {
         assert_eq!(Cell::Float(78_600.0).whole(), Some(78_600));
         for bad in [7.5, f64::NAN, f64::INFINITY, 1e16] {
             assert_eq!(Cell::Float(bad).whole(), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn real_numbers() {
+        for (text, value) in [("-4.76", Some(-4.76)), ("5e-05", Some(5e-5)), ("0.0", Some(0.0))] {
+            assert_eq!(Cell::Text(text.as_bytes()).real(), value, "{text}");
+        }
+        for bad in ["", "abc", "NaN", "-inf", "3.8e+00", "1e5", " 1"] {
+            assert_eq!(Cell::Text(bad.as_bytes()).real(), None, "{bad}");
         }
     }
 

@@ -12,12 +12,12 @@ use std::io::Write;
 
 use chrono::{Datelike, NaiveDate};
 
-use self::file::{Col, Row, YearFile};
+use self::file::{Cell, Col, Row, YearFile};
 use self::survey::Survey;
 use super::{Job, Source};
 use crate::dataset::market_cap::Cap;
 use crate::dataset::ohlcv::Bar;
-use crate::dataset::stocks::Stock;
+use crate::dataset::stocks::{self, Stock};
 use crate::dataset::{Finding, Rule, Scope, Severity};
 use crate::error::{Error, Result};
 use crate::market::{Market, SecurityType, StockCode, limit};
@@ -31,20 +31,31 @@ static READS: Rule = rule(
     "marcap.row_reads",
     Severity::Reject,
     "the row of the source file does not read",
-    "As many fields as the header, UTF-8, a code [0-9A-Z]{6}, a known market, a date of the file's year, whole numbers.",
+    "As many fields as the header; names in UTF-8 without control characters, quotes, or the Latin-1 letters that \
+     CP949 turns into; a code [0-9A-Z]{6}, a known market, a date of the file's year, whole numbers, a rank from 1. One \
+     damaged cell makes the whole row doubtful.",
 );
 static IN_ORDER: Rule = rule(
     "marcap.date_in_order",
     Severity::Reject,
     "the row stands among rows of another date",
-    "marcap's files ascend by date. A single row that does not is a row with a changed date.",
+    "marcap's files ascend by date, and a session has thousands of rows. A few rows out of order, or alone on their \
+     day, are rows with a changed date.",
 );
 static CHANGE: Rule = rule(
     "marcap.change_agrees",
     Severity::Reject,
     "change, change code and change ratio contradict each other",
     "Code 1 and 4 mean up, 2 and 5 down, 0 and 3 unchanged; ratio = change / (close - change) within 0.0051 points. \
-     Holds for all 489,645 rows of the reference data. The base price is made from the change.",
+     Holds for all 489,645 rows of the reference data. The base price is made from the change. A row without a ratio in \
+     a file that has them is flagged.",
+);
+static MARKET: Rule = rule(
+    "marcap.market_agrees",
+    Severity::Flag,
+    "the market and the market id contradict each other",
+    "KOSPI is STK, KOSDAQ and its segment GLOBAL are KSQ, KONEX is KNX, in every row of the reference data. Scopes, ticks \
+     and limits depend on the market.",
 );
 static CAP: Rule = rule(
     "marcap.cap_agrees",
@@ -73,7 +84,10 @@ static PLAIN: Rule = rule(
 );
 
 /// The rules that this source checks on its own rows.
-pub static RULES: [&Rule; 7] = [&READS, &IN_ORDER, &CHANGE, &CAP, &TURNOVER, &LIMIT_CODE, &PLAIN];
+pub static RULES: [&Rule; 8] = [&READS, &IN_ORDER, &CHANGE, &MARKET, &CAP, &TURNOVER, &LIMIT_CODE, &PLAIN];
+
+/// No rank is higher: about 2,900 shares are listed.
+const MOST_NAMES: i64 = 9_999;
 
 /// The files that answer a job, looked through once.
 pub struct Extract {
@@ -204,7 +218,7 @@ impl Pending<'_> {
             let (date, mut quotes) = entry.remove_entry();
             quotes.sort_by_key(|q| q.code);
             for quote in &quotes {
-                quote.write(self.job.dataset.name, date, writer)?;
+                quote.write(self.job.dataset.name, date, self.survey.has_ratios(), writer)?;
             }
         }
         Ok(())
@@ -216,6 +230,7 @@ struct Quote {
     code: StockCode,
     name: String,
     market: Market,
+    market_agrees: bool,
     is_global: bool,
     kind: SecurityType,
     open: i64,
@@ -232,13 +247,28 @@ struct Quote {
     date: NaiveDate,
 }
 
+/// A market by name or id, and whether it is the segment KOSDAQ GLOBAL.
+fn market_of(bytes: &[u8]) -> Option<(Market, bool)> {
+    Some(match bytes {
+        b"KOSPI" | b"STK" => (Market::Kospi, false),
+        b"KOSDAQ" | b"KSQ" => (Market::Kosdaq, false),
+        b"KOSDAQ GLOBAL" => (Market::Kosdaq, true),
+        b"KONEX" | b"KNX" => (Market::Konex, false),
+        _ => return None,
+    })
+}
+
 impl Quote {
     fn read(row: &Row, date: NaiveDate) -> std::result::Result<Self, String> {
         let text = |col| {
             let cell = row.get(col);
             match std::str::from_utf8(cell.bytes()) {
-                Ok(text) => Ok(text.to_owned()),
                 Err(_) => Err(format!("{col:?} {:?} is not UTF-8 (CP949?)", cell.text())),
+                // NaN and inf read as numbers.
+                Ok(text) if stocks::is_readable(text) && !text.contains('"') && text.parse::<f64>().is_err() => {
+                    Ok(text.to_owned())
+                }
+                Ok(text) => Err(format!("{col:?} {text:?} is no name")),
             }
         };
         let whole = |col| {
@@ -248,29 +278,38 @@ impl Quote {
         let code = StockCode::parse(row.get(Col::Code).bytes())
             .ok_or_else(|| format!("Code {:?} is no stock code", row.get(Col::Code).text()))?;
         let (name, dept) = (text(Col::Name)?, text(Col::Dept)?);
-        let (market, is_global) = match row.get(Col::Market).bytes() {
-            b"KOSPI" | b"STK" => (Market::Kospi, false),
-            b"KOSDAQ" | b"KSQ" => (Market::Kosdaq, false),
-            b"KOSDAQ GLOBAL" => (Market::Kosdaq, true),
-            b"KONEX" | b"KNX" => (Market::Konex, false),
-            _ => return Err(format!("Market {:?} is unknown", row.get(Col::Market).text())),
-        };
+        let (market, is_global) = market_of(row.get(Col::Market).bytes())
+            .ok_or_else(|| format!("Market {:?} is unknown", row.get(Col::Market).text()))?;
         let change_code = match row.get(Col::ChangeCode).whole() {
             Some(code @ 0..=5) => u8::try_from(code).unwrap_or(0),
             _ => {
                 return Err(format!("ChangeCode {:?} is unknown", row.get(Col::ChangeCode).text()));
             }
         };
-        if name.trim().is_empty() {
-            return Err("Name is blank".into());
+        if !name.contains(char::is_alphabetic) {
+            return Err(format!("Name {name:?} is no name"));
         }
+        let rank = row.get(Col::Rank);
+        if rank != Cell::Absent && !rank.whole().is_some_and(|rank| (1..=MOST_NAMES).contains(&rank)) {
+            return Err(format!("Rank {:?} is no rank", rank.text()));
+        }
+        let market_agrees = match row.get(Col::MarketId) {
+            Cell::Absent => true,
+            id => market_of(id.bytes()).is_some_and(|(by_id, _)| by_id == market),
+        };
         let by_name = SecurityType::of_share(code, &name, market);
         let kind = if dept.starts_with("SPAC") { SecurityType::Spac } else { by_name };
-        let ratio = row.get(Col::Ratio).real().or_else(|| row.get(Col::MisspeltRatio).real());
+        let ratio = match row.ratio() {
+            Cell::Blank => None,
+            cell => {
+                Some(cell.real().ok_or_else(|| format!("ChangesRatio {:?} is no number", cell.text()))?)
+            }
+        };
         Ok(Self {
             code,
             name,
             market,
+            market_agrees,
             is_global,
             kind,
             open: whole(Col::Open)?,
@@ -325,16 +364,19 @@ impl Quote {
         format!("Close={} Stocks={} Marcap={}", self.close, self.stocks, self.marcap)
     }
 
-    fn write<W: Write>(&self, dataset: &str, time: NaiveDate, writer: &mut Writer<W>) -> Result<()> {
+    fn write<W: Write>(
+        &self,
+        dataset: &str,
+        time: NaiveDate,
+        has_ratios: bool,
+        writer: &mut Writer<W>,
+    ) -> Result<()> {
+        for (rule, message) in self.remarks(dataset, has_ratios) {
+            let finding = Finding { rule, severity: Severity::Flag };
+            writer.remark(&finding, &format!("{},{time}", self.code), &message)?;
+        }
         match dataset {
-            "ohlcv" => {
-                let bar = self.bar(time);
-                for (rule, message) in self.remarks(&bar) {
-                    let finding = Finding { rule, severity: Severity::Flag };
-                    writer.remark(&finding, &format!("{},{time}", self.code), &message)?;
-                }
-                writer.row(|out| bar.write(out))
-            }
+            "ohlcv" => writer.row(|out| self.bar(time).write(out)),
             "market-cap" => {
                 let cap = Cap { code: self.code, time, market_cap: self.marcap, listed_shares: self.stocks };
                 writer.row(|out| cap.write(out))
@@ -346,8 +388,18 @@ impl Quote {
         }
     }
 
-    fn remarks(&self, bar: &Bar) -> Vec<(&'static Rule, String)> {
+    /// What is odd about the row: its prices matter to bars alone.
+    fn remarks(&self, dataset: &str, has_ratios: bool) -> Vec<(&'static Rule, String)> {
         let mut remarks = Vec::new();
+        if !self.market_agrees {
+            remarks.push((&MARKET, format!("Market={} and another MarketId", self.market)));
+        }
+        if dataset != "ohlcv" {
+            return remarks;
+        }
+        if self.ratio.is_none() && has_ratios {
+            remarks.push((&CHANGE, "the ratio is missing".to_owned()));
+        }
         if !self.cap_agrees() {
             remarks.push((&CAP, self.show_cap()));
         }
@@ -355,7 +407,8 @@ impl Quote {
             remarks.push((&TURNOVER, format!("Volume={} Stocks={}", self.volume, self.stocks)));
         }
         if self.change_code >= 4 {
-            let band = bar.base.and_then(|base| limit::band(self.date, self.market, self.kind, base));
+            let base = self.close.saturating_sub(self.changes);
+            let band = limit::band(self.date, self.market, self.kind, base);
             let expected = band.map(|band| if self.change_code == 4 { band.upper } else { band.lower });
             if expected.is_some_and(|limit| limit != self.close) {
                 remarks.push((&LIMIT_CODE, format!("Close={} limit={}", self.close, expected.unwrap_or(0))));

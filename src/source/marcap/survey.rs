@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::file::{Col, YearFile};
+use super::file::{Cell, Col, YearFile};
 use crate::error::Result;
 
 /// A longer run of rows out of order is a file in another order, not a changed date.
 const LONGEST_STRAY: usize = 50;
+/// A session of so many times fewer rows than the largest is no session, but rows whose date was changed.
+const SMALLEST_SHARE: usize = 20;
 
 /// What a file holds, by session.
 #[derive(Debug, Default)]
@@ -17,6 +19,7 @@ pub(super) struct Survey {
     sessions: BTreeMap<NaiveDate, Session>,
     /// Rows out of order, ascending.
     strays: Vec<usize>,
+    has_ratios: bool,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +41,9 @@ impl Survey {
     pub(super) fn of(file: &YearFile) -> Result<Self> {
         let mut runs: Vec<Run> = Vec::new();
         let mut survey = Self::default();
-        let mut index = 0;
+        let (mut index, mut ratios) = (0, 0);
         file.rows(|row| {
+            ratios += usize::from(row.ratio() != Cell::Blank);
             let date = row.get(Col::Date).date().filter(|d| d.year() == file.year);
             if let Some(date) = date {
                 match runs.last_mut() {
@@ -53,6 +57,7 @@ impl Survey {
             index += 1;
             Ok(())
         })?;
+        survey.has_ratios = ratios * 2 > index;
         let strays = strays(&runs);
         // Torn rows and strays between two runs belong to neither: a session is complete where the next run begins.
         let ends = runs.iter().skip(1).map(|r| r.start).chain([index]);
@@ -84,6 +89,11 @@ impl Survey {
         self.strays.binary_search(&index).is_ok()
     }
 
+    /// Does the file have change ratios? Then a row without one has lost it.
+    pub(super) fn has_ratios(&self) -> bool {
+        self.has_ratios
+    }
+
     /// After how many rows of the file the session can be handed out.
     pub(super) fn complete_at(&self, date: NaiveDate) -> usize {
         self.sessions.get(&date).map_or(0, |s| s.complete_at)
@@ -95,7 +105,8 @@ impl Survey {
     }
 }
 
-/// The starts of the runs that are not part of the longest ascending order of dates, when they are few and short.
+/// The starts of the runs that are not part of the longest ascending order of dates, or of far fewer rows than a
+/// session has, when they are few and short.
 fn strays(runs: &[Run]) -> Vec<usize> {
     let mut dates: Vec<NaiveDate> = runs.iter().map(|r| r.date).collect();
     dates.sort_unstable();
@@ -115,14 +126,19 @@ fn strays(runs: &[Run]) -> Vec<usize> {
         in_order[run] = true;
         at = before[run];
     }
-    let outside: Vec<&Run> =
-        runs.iter().zip(&in_order).filter(|(_, kept)| !**kept).map(|(run, _)| run).collect();
     let total: usize = runs.iter().map(|r| r.length).sum();
-    let out_of_order: usize = outside.iter().map(|r| r.length).sum();
+    let outside = runs.iter().zip(&in_order).filter(|(_, kept)| !**kept);
+    let out_of_order: usize = outside.map(|(run, _)| run.length).sum();
     if out_of_order * 10 > total {
         return Vec::new();
     }
-    outside.iter().filter(|r| r.length <= LONGEST_STRAY).map(|r| r.start).collect()
+    let mut rows_of = BTreeMap::new();
+    runs.iter().for_each(|r| *rows_of.entry(r.date).or_insert(0) += r.length);
+    let largest = rows_of.values().copied().max().unwrap_or(0);
+    let is_stray = |run: &Run, in_order: bool| {
+        run.length <= LONGEST_STRAY && (!in_order || rows_of[&run.date] * SMALLEST_SHARE < largest)
+    };
+    runs.iter().zip(in_order).filter(|(run, kept)| is_stray(run, *kept)).map(|(run, _)| run.start).collect()
 }
 
 #[cfg(test)]
@@ -146,6 +162,13 @@ mod tests {
         assert_eq!(strays(&runs(&[(2, 100), (3, 100), (4, 100)])), Vec::<usize>::new());
         assert_eq!(strays(&runs(&[(2, 50), (9, 1), (2, 50), (3, 100)])), vec![50]);
         assert_eq!(strays(&runs(&[(2, 50), (9, 1), (1, 2), (2, 50), (3, 100)])), vec![50, 51]);
+    }
+
+    #[test]
+    fn a_session_of_a_few_rows_is_a_stray() {
+        // The last row of the 3rd, moved to a Sunday; the last row of the file, moved into the future.
+        assert_eq!(strays(&runs(&[(2, 100), (3, 99), (7, 1), (8, 99), (30, 1)])), vec![199, 299]);
+        assert_eq!(strays(&runs(&[(2, 100), (3, 99), (7, 60), (8, 99)])), Vec::<usize>::new());
     }
 
     #[test]

@@ -19,6 +19,8 @@ const COMPARED: &str = include_str!("../../../sql/checks/bases_follow_closes.sql
 const NEAR: f64 = 0.02;
 /// Factors outside are looked at by someone.
 const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.05..=30.0;
+/// Base prices change so without a halt: rights and bonus issues.
+const WITHOUT_HALT: std::ops::Range<f64> = 0.2..1.0;
 
 /// A candidate. Prices in KRW.
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ pub(super) struct Action {
     close: i32,
     factor: f64,
     kind: &'static str,
+    explained: bool,
     evidence: String,
 }
 
@@ -48,7 +51,8 @@ pub(super) async fn find(
             continue;
         }
         let factor = f64::from(base) / f64::from(close);
-        let (before, trades): (NaiveDate, &str) = (row.get(4), row.get(7));
+        let (before, traded, traded_before): (NaiveDate, bool, bool) = (row.get(4), row.get(7), row.get(8));
+        let trades = |traded| if traded { "traded" } else { "without trades" };
         actions.push(Action {
             stock_code: row.get(0),
             time,
@@ -56,12 +60,17 @@ pub(super) async fn find(
             close,
             factor,
             kind: kind_of(factor),
-            evidence: format!("base price {base} on {time} ({trades}), close {close} on {before}"),
+            explained: is_explained(factor, traded_before),
+            evidence: format!(
+                "base price {base} on {time} ({}), close {close} on {before} ({})",
+                trades(traded),
+                trades(traded_before)
+            ),
         });
     }
     for action in &actions {
         remarks.push(Remark {
-            severity: if PLAUSIBLE.contains(&action.factor) { "note" } else { "flag" }.into(),
+            severity: if action.explained { "note" } else { "flag" }.into(),
             rule: format!("{}.base_follows_close", dataset.name),
             stock_code: Some(action.stock_code.clone()),
             time: Some(action.time),
@@ -104,6 +113,14 @@ fn is_round_up(
     time >= tick::HALF_TICKS_FROM
         && tick::table(time, market, kind)
             .is_some_and(|table| tick::grid(table, close) != Grid::On && tick::round_up(table, close) == base)
+}
+
+/// Can it be an action? Base prices rise, and fall below a fifth, when trading resumes after a halt: consolidation,
+/// split, merger. A power of ten is a slipped decimal as often as a consolidation.
+fn is_explained(factor: f64, traded_before: bool) -> bool {
+    let tens = factor.log10();
+    let slipped = (tens - tens.round()).abs() <= (1.0 + NEAR).log10() && tens.round() != 0.0;
+    PLAUSIBLE.contains(&factor) && !slipped && (!traded_before || WITHOUT_HALT.contains(&factor))
 }
 
 fn kind_of(factor: f64) -> &'static str {
@@ -177,6 +194,19 @@ mod tests {
             (0.65, "rights"),
         ] {
             assert_eq!(kind_of(factor), kind, "{factor}");
+        }
+    }
+
+    #[test]
+    fn what_explains_a_factor() {
+        // Consolidation, SPAC merger, after a halt; 1:1 bonus, rights, without.
+        for (factor, traded_before) in [(5.0, false), (1.45, false), (0.2, false), (0.5, true), (0.93, true)] {
+            assert!(is_explained(factor, traded_before), "{factor}");
+        }
+        for (factor, traded_before) in
+            [(5.0, true), (1.02, true), (0.12, true), (10.0, false), (9.9, false), (0.1, false), (45.0, false)]
+        {
+            assert!(!is_explained(factor, traded_before), "{factor}");
         }
     }
 

@@ -7,6 +7,7 @@ mod masters;
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Transaction};
 
+use crate::dataset::rule::BETTER_IS_THERE;
 use crate::dataset::{self, Dataset, Kind, TIME};
 use crate::db::ledger::{self, About, Remark, Run};
 use crate::db::merge::{Merge, Written};
@@ -163,7 +164,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     };
     add_up(&receipt)?;
     if let Some(run) = run {
-        ledger::write_remarks(&transaction, run.id, Some(batch.id), batch.dataset.name, &remarks).await?;
+        ledger::replace_remarks(&transaction, run.id, batch.id, batch.dataset.name, &remarks).await?;
         close(&transaction, &receipt).await?;
         transaction.commit().await.map_err(&doing)?;
     }
@@ -230,7 +231,7 @@ fn fill(statement: &str, batch: &Batch) -> String {
 }
 
 /// The batch's range as a condition, with the dates written out: made of dates, never of input. With the range in a
-/// subquery, TimescaleDB 2.28.3 now and then skipped every chunk in a parallel plan (ChunkAppend with exclusion at
+/// subquery, TimescaleDB 2.28.3 now and then skipped every chunk in a parallel plan (`ChunkAppend` with exclusion at
 /// run time): caught by counting, and avoided by excluding chunks while planning.
 fn between(batch: &Batch) -> String {
     format!("BETWEEN DATE '{}' AND DATE '{}'", batch.range.0, batch.range.1)
@@ -252,7 +253,7 @@ async fn hold_back(
             let (time, source, finality): (NaiveDate, &str, &str) = (row.get(0), row.get(1), row.get(2));
             Remark {
                 severity: "flag".into(),
-                rule: format!("{}.better_is_there", batch.dataset.name),
+                rule: BETTER_IS_THERE.name.into(),
                 stock_code: None,
                 time: Some(time),
                 message: format!("production holds {time} from {source}, {finality}"),
