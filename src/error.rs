@@ -60,6 +60,11 @@ pub enum Error {
     #[diagnostic(code(kdata::credentials), help("{help}"))]
     Credentials { what: String, help: String },
 
+    /// The source could not give some of the codes; what it gave is whole.
+    #[error("{what}")]
+    #[diagnostic(code(kdata::partial), help("{help}"))]
+    Partial { what: String, help: String },
+
     /// Another run holds the lock.
     #[error("{what}")]
     #[diagnostic(code(kdata::locked), help("{help}"))]
@@ -105,6 +110,7 @@ impl Error {
             Self::Source { .. } => 4,
             Self::Stream { .. } | Self::Refused { .. } => 5,
             Self::Credentials { .. } => 6,
+            Self::Partial { .. } => 7,
             Self::Locked { .. } => 8,
             Self::NotPublished { .. } => 9,
             Self::Upstream { code, .. } => *code,

@@ -147,8 +147,10 @@ impl Settings {
         let Some(file) = &self.calendar_file else {
             return Ok(Calendar::shipped());
         };
-        let text = std::fs::read_to_string(file)
-            .map_err(|e| Error::io(format!("cannot read KDATA_CALENDAR ({})", file.display()), e))?;
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            let what = format!("cannot read KDATA_CALENDAR ({}): {e}", file.display());
+            Error::usage(what, "correct the path, or unset it to use the shipped calendar")
+        })?;
         Calendar::with_override(&text).map_err(|bad| {
             Error::usage(
                 format!("{}, line {}: {}", file.display(), bad.line, bad.problem),

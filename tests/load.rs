@@ -228,13 +228,19 @@ fn a_closed_day_is_a_batch_without_rows(db: &Db) {
 }
 
 fn text_arrives_as_it_was(db: &Db) {
-    let names = ["나,다홀딩스", "\"가\" 전자", "#1테크", "백\\슬래시", "\\N", "NULL", "a'b;--", "{}%s"];
-    let sheet = (1..).zip(names).fold(Sheet::fixture(2024), |sheet, (at, name)| {
-        let code = ["", "000010", "000015", "000020", "000030", "000040", "100010", "100020", "100030"][at];
-        sheet.set(code, "2024-01-08", "Name", name)
-    });
+    let names = ["나,다홀딩스", "#1테크", "백\\슬래시", "\\N", "NULL", "a'b;--", "{}%s A"];
+    let codes = ["000010", "000015", "000020", "000030", "000040", "100010", "100020"];
+    let sheet = codes
+        .iter()
+        .zip(names)
+        .fold(Sheet::fixture(2024), |sheet, (code, name)| sheet.set(code, "2024-01-08", "Name", name));
     db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
-    db.pipe("stocks", "2024-01-08", "2024-01-08");
-    let stored = db.rows("SELECT name FROM market.stocks ORDER BY stock_code LIMIT 8");
-    assert_eq!(stored, names);
+    let stream = db.validated("stocks", "2024-01-08", "2024-01-08");
+    db.load(&reseal(&stream.replacen(",바사푸드,", ",\"\"\"가\"\" 전자\",", 1)));
+    db.kdata("promote").ok();
+    let stored =
+        |code: &str| db.value(&format!("SELECT name FROM market.stocks WHERE stock_code = '{code}'"));
+    for (code, name) in codes.iter().zip(names).chain([(&"200020", "\"가\" 전자")]) {
+        assert_eq!(stored(code), name);
+    }
 }

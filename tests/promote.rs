@@ -497,11 +497,34 @@ fn a_list_of_codes_claims_nothing_else(db: &Db) {
     .ok();
     assert_eq!(
         few.kdata("due ohlcv --date 2024-01-08 --sessions 1 --long").ok(),
-        "2024-01-08 only a list of codes\n"
+        "2024-01-08 only some of the names\n"
     );
     let stream = few.validated("ohlcv", "2024-01-08", "2024-01-08");
     assert!(Stream::of(&stream).end.starts_with("#end rows=12 "));
     few.load(&stream);
     few.kdata("promote").ok();
     assert_eq!(few.kdata("due ohlcv --date 2024-01-08 --sessions 1").ok(), "");
+    // One market does not make a session whole either, nor a name of another market gone.
+    let markets = db.another();
+    show(&markets, &Sheet::fixture(2024));
+    markets.pipe("stocks", "2024-01-05", "2024-01-05");
+    let of = |dataset: &str, market: &str| {
+        let extract = format!("kdata extract {dataset} --date 2024-01-08 --market {market}");
+        markets.sh(&format!("{extract} | kdata validate | kdata load && kdata promote")).ok()
+    };
+    of("ohlcv", "KOSPI");
+    let status = "SELECT rows, expected, missing, names FROM market.session_status WHERE dataset = 'ohlcv'";
+    assert_eq!(markets.value(status), "5|12|7|list");
+    of("ohlcv", "KOSDAQ,KONEX");
+    assert_eq!(markets.value(status), "12|12|0|list");
+    of("stocks", "KOSPI");
+    assert_eq!(markets.value("SELECT count(*) FROM market.stocks WHERE is_active"), "12");
+    for dataset in ["stocks", "ohlcv"] {
+        assert_eq!(
+            markets.kdata(&format!("due {dataset} --date 2024-01-08 --sessions 1")).ok(),
+            "2024-01-08\n"
+        );
+        of(dataset, "KOSPI,KOSDAQ,KONEX");
+        assert_eq!(markets.kdata(&format!("due {dataset} --date 2024-01-08 --sessions 1")).ok(), "");
+    }
 }

@@ -7,6 +7,7 @@ on_both_backends! {
     a_promoted_batch_is_undone_to_the_letter
     what_a_later_batch_built_on_stays
     masters_are_undone_in_the_reverse_order
+    rows_found_equal_are_built_upon
     what_cannot_be_undone_is_told
 }
 
@@ -113,6 +114,29 @@ fn masters_are_undone_in_the_reverse_order(db: &Db) {
         db.kdata(&format!("rollback {batch}")).ok();
         assert_eq!(db.production_to_the_letter(), *state, "{batch}");
     }
+}
+
+fn rows_found_equal_are_built_upon(db: &Db) {
+    show(db, &Sheet::fixture(2024));
+    // Later masters changed nothing, and stand on the first; so do the same bars once more.
+    let masters = [("2024-01-02", "2024-01-02"), ("2024-01-03", "2024-01-04")];
+    let bars = [(FROM, "2024-01-04"), ("2024-01-04", TO)];
+    for (dataset, ranges) in [("stocks", masters), ("ohlcv", bars)] {
+        let [first, second] = ranges.map(|(from, to)| promoted(db, dataset, from, to));
+        let both = db.production_to_the_letter();
+        let says = [format!("batch {second} built on its rows"), format!("roll batch {second} back first")];
+        db.kdata(&format!("rollback {first}")).fails(5, &says.each_ref().map(String::as_str));
+        assert_eq!(db.production_to_the_letter(), both, "{dataset}");
+        db.kdata(&format!("rollback {second}")).ok();
+        db.kdata(&format!("rollback {first}")).ok();
+        let runs =
+            "SELECT state, exit_code FROM ops.runs WHERE command = 'rollback' ORDER BY run_id DESC LIMIT 3";
+        assert_eq!(db.rows(runs), ["ok|0", "ok|0", "failed|5"], "{dataset}");
+    }
+    // Bars of other sessions do not build on it.
+    let first = promoted(db, "ohlcv", FROM, "2024-01-03");
+    promoted(db, "ohlcv", "2024-01-04", TO);
+    assert!(db.kdata(&format!("rollback {first}")).ok().contains("24 rows removed"));
 }
 
 fn what_cannot_be_undone_is_told(db: &Db) {

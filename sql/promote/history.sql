@@ -5,13 +5,13 @@
 -- Points of a name:
 --   present  the batch shows it on a session
 --   absent   a whole master of the batch does not show a name that was known before
---   known    what the history already says: where each of its states begins, and at the first master after each
+--   known    what the history already says: where each of its states begins, and at the first whole master after each
 --            session of the batch that the batch does not hold
 
 CREATE TEMP TABLE batch_times ON COMMIT DROP AS
 SELECT t.time,
        (SELECT min(m.time) FROM market.session_status m
-        WHERE m.dataset = 'stocks' AND m.time > t.time
+        WHERE m.dataset = 'stocks' AND m.names = 'whole' AND m.time > t.time
           AND NOT EXISTS (SELECT FROM staged_times u WHERE u.time = m.time)) AS next_known
 FROM staged_times t;
 

@@ -5,12 +5,16 @@ SELECT job.dataset, t.time, job.source, n.rows, e.expected,
        CASE WHEN e.expected IS NULL THEN NULL ELSE (
            SELECT count(*) FROM market.stock_history h
            WHERE h.valid_from <= t.time AND (h.valid_to IS NULL OR h.valid_to > t.time) AND h.is_active
-             AND h.market = ANY (job.markets)
              AND NOT EXISTS (SELECT FROM {rows} r WHERE r.time = t.time AND r.stock_code = h.stock_code)
        ) END AS missing,
-       job.names, job.finality
+       p.names, job.finality
 FROM staged_times t
 CROSS JOIN job
+-- One market's names are a list as much. KONEX opened on 2013-07-01.
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN job.markets @> ARRAY['KOSPI', 'KOSDAQ'] AND ('KONEX' = ANY (job.markets) OR t.time < '2013-07-01')
+                THEN job.names ELSE 'list' END AS names
+) p
 CROSS JOIN LATERAL (SELECT count(*) AS rows FROM {rows} r WHERE r.time = t.time) n
 CROSS JOIN LATERAL (
     SELECT CASE WHEN job.dataset <> 'stocks' AND EXISTS (
@@ -19,10 +23,9 @@ CROSS JOIN LATERAL (
     ) THEN (
         SELECT count(*) FROM market.stock_history h
         WHERE h.valid_from <= t.time AND (h.valid_to IS NULL OR h.valid_to > t.time) AND h.is_active
-          AND h.market = ANY (job.markets)
     ) END AS expected
 ) e
 -- A list of codes does not make a session whole, and does not unmake it.
-WHERE job.names <> 'list' OR NOT EXISTS (
+WHERE p.names <> 'list' OR NOT EXISTS (
     SELECT FROM market.session_status s WHERE s.dataset = job.dataset AND s.time = t.time AND s.names <> 'list'
 );

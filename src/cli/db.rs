@@ -5,6 +5,7 @@ use crate::db::cluster::{Cluster, Started};
 use crate::db::migrate::{self, Kind, State};
 use crate::db::{Place, Target};
 use crate::error::{Error, Result};
+use crate::settings::Settings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,7 +67,9 @@ fn remark_if_unused(context: &Context) {
 fn start(context: &Context) -> Result<()> {
     remark_if_unused(context);
     let cluster = Cluster::locate(&context.settings)?;
-    let started = crate::stage::block_on(cluster.ensure_running())?;
+    let private = Settings { database_url: None, ..context.settings.clone() };
+    let place = crate::stage::block_on(Place::resolve(&private, Target::Main))?;
+    let started = place.started.unwrap_or(Started::Already);
     context.printer.line(match started {
         Started::Already => "it runs already",
         Started::Started => "started",
@@ -154,6 +157,15 @@ fn url(context: &Context, reader: bool, demo: bool) -> Result<()> {
         }
         None => "localhost".into(),
     };
+    if [host.as_str(), config.get_dbname().unwrap_or_default()]
+        .iter()
+        .any(|part| part.contains(['@', '#', '?', ':']))
+    {
+        return Err(Error::usage(
+            "DATABASE_URL has @, #, ? or : in its host or database name: part of a password?",
+            "write such characters of a password as %40, %23, %3F, %3A (and / as %2F)",
+        ));
+    }
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let name = config.get_dbname().unwrap_or("postgres");
     context.printer.line(format!("postgresql://kdata_reader@{host}:{port}/{name}"))?;

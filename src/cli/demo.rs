@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Context, due, promote, report};
+use super::{Context, promote, report};
 use crate::dataset::{self, Dataset};
 use crate::db::{Database, Target};
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     // The demo has a database of its own in the private cluster, whatever DATABASE_URL says.
     let settings = Settings { database_url: None, ..context.settings.clone() };
     let database = block_on(Database::open(&settings, Target::Demo, &context.calendar))?;
-    let last = due::last_over(&context.calendar, context.now);
+    let last = context.last_over()?;
     let (first_day, _) = context.calendar.covers();
     let sessions = context.calendar.sessions(first_day, last);
     let from = *sessions.iter().rev().nth(usize::from(args.sessions) - 1).ok_or_else(|| {

@@ -33,8 +33,8 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let last = match &args.date {
-        Some(text) => range::day(text, &context.calendar, context.today())?,
-        None => last_over(&context.calendar, context.now),
+        Some(text) => context.known(range::day(text, &context.calendar, context.today())?)?,
+        None => context.last_over()?,
     };
     let due = crate::stage::block_on(async {
         let database = context.database().await?;

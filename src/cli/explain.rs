@@ -47,7 +47,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
 
 fn all() -> Vec<&'static Rule> {
     let of_datasets = dataset::ALL.iter().flat_map(|d| d.rules());
-    rule::STREAM_RULES.iter().chain(rule::LEDGER_RULES).copied().chain(of_datasets).chain(source::rules()).collect()
+    rule::STREAM_RULES
+        .iter()
+        .chain(rule::LEDGER_RULES)
+        .copied()
+        .chain(of_datasets)
+        .chain(source::rules())
+        .collect()
 }
 
 fn wrap(text: &str, width: usize) -> String {

@@ -59,6 +59,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     context.printer.remark(what(&job, source, sessions));
     let out = std::io::stdout().lock();
     let counts = crate::stage::block_on(stage::extract::extract(source, &job, out))?;
+    if counts.missing > 0 && args.codes.is_some() {
+        return Err(Error::Partial {
+            what: format!(
+                "{} could not give {} of the codes or sessions asked for",
+                source.name(),
+                counts.missing
+            ),
+            help: "the stream is good and marks them #missing; check the codes, or ask another source".into(),
+        });
+    }
     if counts.missing > 0 {
         context.printer.warning(format!(
             "{} has no data for {} of {sessions} sessions; they are marked #missing, and `kdata due {}` lists them",
@@ -89,7 +99,10 @@ fn prepare<'a>(args: &Args, context: &'a Context) -> Result<(Source, Job<'a>)> {
         from,
         to,
         codes: args.codes.as_deref().map(codes).transpose()?,
-        markets: if args.market.is_empty() { Market::ALL.to_vec() } else { args.market.clone() },
+        markets: Market::ALL
+            .into_iter()
+            .filter(|m| args.market.is_empty() || args.market.contains(m))
+            .collect(),
         seed: args.seed,
         now: context.now,
         run: context.run_id(),

@@ -93,6 +93,23 @@ impl Context {
         kst_date(self.now)
     }
 
+    /// Insists that the calendar knows a day: beyond it nothing is due, and nothing is up to date, for no reason.
+    fn known(&self, day: NaiveDate) -> Result<NaiveDate> {
+        let (first, last) = self.calendar.covers();
+        if (first..=last).contains(&day) {
+            return Ok(day);
+        }
+        Err(Error::usage(
+            format!("the trading calendar covers {first} to {last}, not {day}"),
+            "extend it with a file in KDATA_CALENDAR (a line `# covers FROM TO`, and the closed days)",
+        ))
+    }
+
+    /// The last session whose regular hours are over.
+    fn last_over(&self) -> Result<NaiveDate> {
+        self.known(self.today()).map(|_| due::last_over(&self.calendar, self.now))
+    }
+
     /// The database that commands work on.
     async fn database(&self) -> Result<Database> {
         Database::open(&self.settings, Target::Main, &self.calendar).await

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Context, printer};
+use crate::db::migrate;
 use crate::error::{Error, Result};
 use crate::stage::promote::{self, Options, Receipt};
 
@@ -32,6 +33,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let options = Options { dry_run: args.dry_run, force: args.force };
     crate::stage::block_on(async {
         let database = context.database().await?;
+        // Here, and not in every command: what only reads must not change what clients see.
+        migrate::sync_calendar(&mut database.place.connect().await?, &context.calendar).await?;
         let batches = promote::staged(&database.place.connect().await?, args.batch).await?;
         if batches.is_empty() {
             context.printer.remark("promote: nothing is staged");

@@ -1,8 +1,9 @@
 //! `kdata report`: what came, what is missing, what looks wrong.
 
-use super::{Context, Format, due, printer, range};
+use super::{Context, Format, printer, range};
 use crate::db::Database;
 use crate::error::Result;
+use crate::market::Day;
 use crate::stage::report::{self, DatasetQuality, Quality};
 
 /// Report on what the database holds
@@ -30,9 +31,12 @@ enum Report {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let Report::Quality { date, format } = &args.report;
     let session = match date {
-        Some(text) => range::day(text, &context.calendar, context.today())?,
-        None => due::last_over(&context.calendar, context.now),
+        Some(text) => context.known(range::day(text, &context.calendar, context.today())?)?,
+        None => context.last_over()?,
     };
+    if let Day::Closed(reason) = context.calendar.day(session) {
+        context.printer.warning(format!("{session} was no session: {reason}"));
+    }
     let quality = crate::stage::block_on(async {
         let database = context.database().await?;
         quality_of(&database, session).await

@@ -19,7 +19,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let undone = crate::stage::block_on(async {
         let database = context.database().await?;
-        rollback::rollback(&mut database.place.connect().await?, args.batch).await
+        rollback::rollback(&database.place, args.batch).await
     })?;
     let what = match undone {
         Undone::Discarded => "was staged and is dropped".to_owned(),

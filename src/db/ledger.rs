@@ -79,7 +79,10 @@ impl Run {
     /// Writes why a batch was not promoted.
     pub async fn problem(&self, batch: i64, problem: &str) -> Result<()> {
         self.client
-            .execute("UPDATE ops.batches SET problem = $2 WHERE batch_id = $1", &[&batch, &problem])
+            .execute(
+                "UPDATE ops.batches SET problem = $2 WHERE batch_id = $1 AND state = 'staged'",
+                &[&batch, &problem],
+            )
             .await
             .map_err(failed("cannot write why the batch was held"))?;
         Ok(())

@@ -117,14 +117,11 @@ impl Database {
         let mut client = place.connect().await?;
         let state = match migrate::state(&client).await? {
             // Or another kdata is making it at this moment.
-            State::Older => migrate::settled_state(&client).await?,
+            State::Older | State::Foreign => migrate::settled_state(&client).await?,
             state => state,
         };
         let (kind, backend) = match state {
-            State::Current(kind, backend) => {
-                migrate::sync_calendar(&mut client, calendar).await?;
-                (kind, backend)
-            }
+            State::Current(kind, backend) => (kind, backend),
             State::Empty => {
                 let kind = if target == Target::Demo { Kind::Demo } else { Kind::Live };
                 let migrated = migrate::migrate(&mut client, kind, settings.backend, calendar).await?;

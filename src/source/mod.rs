@@ -53,6 +53,14 @@ impl Job<'_> {
         self.markets.contains(&market) && self.codes.as_ref().is_none_or(|codes| codes.contains(&code))
     }
 
+    /// Marks the codes that were asked for and never came.
+    fn mark_missing<W: Write>(&self, seen: &BTreeSet<StockCode>, writer: &mut Writer<W>) -> Result<()> {
+        for code in self.codes.iter().flatten().filter(|code| !seen.contains(code)) {
+            writer.missing(code.as_str(), "the source has no such name on these sessions and markets")?;
+        }
+        Ok(())
+    }
+
     /// The preamble of an ordered, final stream of shares; adapters change what differs.
     pub fn preamble(&self, source: Source, names: Names, provides: &str) -> Preamble {
         let markets: Vec<_> = self.markets.iter().map(|m| m.as_str()).collect();
@@ -64,7 +72,12 @@ impl Job<'_> {
             from: self.from,
             to: self.to,
             scope: format!("{}/stock", markets.join(",")),
-            names: if self.codes.is_some() { Names::List } else { names },
+            // A part of the market makes no session whole, and tells of no name that it is gone.
+            names: if self.codes.is_some() || self.markets.len() < Market::ALL.len() {
+                Names::List
+            } else {
+                names
+            },
             finality: Finality::Final,
             provides: provides.to_owned(),
             ordered: true,

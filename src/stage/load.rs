@@ -8,6 +8,7 @@ use futures_util::{SinkExt, pin_mut};
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, Transaction};
 
+use crate::dataset;
 use crate::db::failed;
 use crate::db::ledger::{About, Run};
 use crate::db::migrate::Kind;
@@ -117,6 +118,14 @@ fn refusal(preamble: &Preamble, kind: Kind) -> Option<Error> {
         return Some(Error::Refused {
             what: "the stream was not validated".into(),
             help: "put `kdata validate` between extract and load".into(),
+        });
+    }
+    let rules = dataset::rules_version();
+    if preamble.rules.as_deref() != Some(rules.as_str()) {
+        let by = preamble.rules.as_deref().unwrap_or("none");
+        return Some(Error::Refused {
+            what: format!("the stream was validated by other rules ({by}) than this kdata's ({rules})"),
+            help: "use the same kdata for validate and load: run the whole pipe again".into(),
         });
     }
     let simulated = Source::is_simulated(&preamble.source);

@@ -3,8 +3,10 @@
 use tokio_postgres::{Client, Transaction};
 
 use crate::dataset::{self, Dataset, Kind};
-use crate::db::failed;
+use crate::db::ledger::{About, Run};
+use crate::db::{Place, failed};
 use crate::error::{Error, Result};
+use crate::stream::Counts;
 
 /// What rollback did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,17 +37,35 @@ fn tables(dataset: &Dataset) -> Vec<(&'static str, Vec<&'static str>)> {
     tables
 }
 
+/// Undoes a batch; the ledger tells of it, also where it was refused.
+pub async fn rollback(place: &Place, batch: i64) -> Result<Undone> {
+    let mut client = place.connect().await?;
+    let query = "SELECT dataset, source, from_time, to_time FROM ops.batches WHERE batch_id = $1";
+    let row = client.query_opt(query, &[&batch]).await.map_err(failed("cannot read the batch"))?.ok_or_else(
+        || Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches"),
+    )?;
+    let about = About {
+        dataset: dataset::find(row.get(0)),
+        source: row.get(1),
+        range: Some((row.get(2), row.get(3))),
+        batch: Some(batch),
+        ..About::default()
+    };
+    let run = Run::begin(place.connect().await?, "rollback", about).await?;
+    let outcome = attempt(&mut client, batch).await;
+    run.end(outcome.as_ref().map(|_| Some(batch)), Counts::default()).await?;
+    outcome
+}
+
 /// Undoes a batch in one transaction.
-pub async fn rollback(client: &mut Client, batch: i64) -> Result<Undone> {
+async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
     let doing = failed("cannot roll the batch back");
     let transaction = client.transaction().await.map_err(&doing)?;
+    transaction.batch_execute("SET LOCAL lock_timeout = '30s'").await.map_err(&doing)?;
     let row = transaction
-        .query_opt("SELECT dataset, state FROM ops.batches WHERE batch_id = $1 FOR UPDATE", &[&batch])
+        .query_one("SELECT dataset, state FROM ops.batches WHERE batch_id = $1 FOR UPDATE", &[&batch])
         .await
-        .map_err(&doing)?
-        .ok_or_else(|| {
-            Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches")
-        })?;
+        .map_err(&doing)?;
     let (name, state): (&str, &str) = (row.get(0), row.get(1));
     let undone = match (state, dataset::find(name)) {
         ("staged", _) => {
@@ -53,11 +73,11 @@ pub async fn rollback(client: &mut Client, batch: i64) -> Result<Undone> {
             Undone::Discarded
         }
         ("promoted", Some(dataset)) => {
-            transaction.batch_execute("SET LOCAL lock_timeout = '30s'").await.map_err(&doing)?;
             transaction
                 .execute("SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))", &[&name])
                 .await
                 .map_err(&doing)?;
+            refuse_if_confirmed(&transaction, batch, dataset).await?;
             refuse_if_built_upon(&transaction, batch, dataset).await?;
             let (mut removed, mut restored) = (0, 0);
             for (table, key) in tables(dataset) {
@@ -92,6 +112,29 @@ pub async fn rollback(client: &mut Client, batch: i64) -> Result<Undone> {
     Ok(undone)
 }
 
+/// A later batch that found these rows unchanged confirmed them without writing: its sessions would lose them. A
+/// history is built on all masters before it.
+async fn refuse_if_confirmed(transaction: &Transaction<'_>, batch: i64, dataset: &Dataset) -> Result<()> {
+    let later = transaction
+        .query_opt(
+            "SELECT l.batch_id, l.from_time, l.to_time FROM ops.batches l JOIN ops.batches b ON b.batch_id = $1 \
+             WHERE l.dataset = b.dataset AND l.state = 'promoted' AND l.promoted_at > b.promoted_at AND l.rows > 0 \
+               AND ($2 OR (l.from_time <= b.to_time AND l.to_time >= b.from_time)) \
+             ORDER BY l.promoted_at DESC LIMIT 1",
+            &[&batch, &(dataset.kind == Kind::Master)],
+        )
+        .await
+        .map_err(failed("cannot look for later batches"))?;
+    let Some(row) = later else { return Ok(()) };
+    let (by, from, to): (i64, chrono::NaiveDate, chrono::NaiveDate) = (row.get(0), row.get(1), row.get(2));
+    Err(Error::Refused {
+        what: format!(
+            "batch {batch} cannot be undone: batch {by} ({from} to {to}) was promoted on top of it"
+        ),
+        help: format!("roll batch {by} back first"),
+    })
+}
+
 async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset: &Dataset) -> Result<()> {
     let doing = failed("cannot look for later batches");
     let later = transaction
@@ -104,11 +147,29 @@ async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset
         .await
         .map_err(&doing)?;
     let refusal = |by: i64, what: String| Error::Refused {
-        what: format!("batch {batch} cannot be undone: batch {by} changed {what} after it"),
+        what: format!("batch {batch} cannot be undone: batch {by} {what} after it"),
         help: format!("roll batch {by} back first"),
     };
     if let Some(row) = later {
-        return Err(refusal(row.get(0), format!("{} {}", row.get::<_, &str>(1), row.get::<_, &str>(2))));
+        return Err(refusal(
+            row.get(0),
+            format!("changed {} {}", row.get::<_, &str>(1), row.get::<_, &str>(2)),
+        ));
+    }
+    // Rows that a later batch brought as well and found equal: they are its own as much. A history is made of all
+    // masters at hand, so each of them is built on by the later ones.
+    let later = transaction
+        .query_opt(
+            "SELECT l.batch_id FROM ops.batches b JOIN ops.batches l ON l.dataset = b.dataset AND l.state = 'promoted' \
+             AND (l.promoted_at, l.batch_id) > (b.promoted_at, b.batch_id) \
+             WHERE b.batch_id = $1 AND (CASE WHEN $2 THEN l.rows > 0 ELSE l.unchanged > 0 \
+             AND l.from_time <= b.to_time AND l.to_time >= b.from_time END) ORDER BY l.batch_id LIMIT 1",
+            &[&batch, &(dataset.kind == Kind::Master)],
+        )
+        .await
+        .map_err(&doing)?;
+    if let Some(row) = later {
+        return Err(refusal(row.get(0), "built on its rows".into()));
     }
     // Rows that this batch deleted, and a later one wrote again.
     for (table, key) in tables(dataset) {
@@ -119,7 +180,7 @@ async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset
              WHERE r.batch_id = $1 AND r.table_name = '{table}' AND r.operation = 'delete' AND r.undone_at IS NULL LIMIT 1"
         );
         if let Some(row) = transaction.query_opt(&query, &[&batch]).await.map_err(&doing)? {
-            return Err(refusal(row.get(0), format!("{table} {}", row.get::<_, &str>(1))));
+            return Err(refusal(row.get(0), format!("wrote {table} {}", row.get::<_, &str>(1))));
         }
     }
     Ok(())

@@ -147,7 +147,11 @@ async fn attempt(
         _ => {}
     }
     let disk = |e| Attempt::Fatal(Error::io(format!("cannot write {}", path.display()), e));
-    let mut file = tokio::fs::File::create(path).await.map_err(disk)?;
+    // A try before may have left a part. Never through a link that somebody else laid.
+    let _ = tokio::fs::remove_file(path).await;
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path).await.map_err(disk)?;
     while let Some(chunk) = answer.chunk().await.map_err(again)? {
         file.write_all(&chunk).await.map_err(disk)?;
     }

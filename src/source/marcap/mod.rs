@@ -7,7 +7,7 @@ mod fetch;
 mod file;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use chrono::{Datelike, NaiveDate};
@@ -141,8 +141,9 @@ impl Extract {
         for date in &self.missing {
             writer.missing(&date.to_string(), "a session that the yearly file does not have")?;
         }
+        let mut seen = BTreeSet::new();
         for (file, survey) in &self.years {
-            let mut pending = Pending { job, file, survey, sessions: BTreeMap::new() };
+            let mut pending = Pending { job, file, survey, sessions: BTreeMap::new(), seen: &mut seen };
             let mut index = 0;
             let plain = file.rows(|row| {
                 pending.take(&row, index, writer)?;
@@ -155,7 +156,7 @@ impl Extract {
                 writer.remark(&finding, "", &format!("{}: {}", file.name, PLAIN.says))?;
             }
         }
-        Ok(())
+        job.mark_missing(&seen, writer)
     }
 }
 
@@ -165,6 +166,8 @@ struct Pending<'a> {
     file: &'a YearFile,
     survey: &'a Survey,
     sessions: BTreeMap<NaiveDate, Vec<Quote>>,
+    /// The codes that were met, of those asked for.
+    seen: &'a mut BTreeSet<StockCode>,
 }
 
 impl Pending<'_> {
@@ -199,13 +202,31 @@ impl Pending<'_> {
         match Quote::read(row, date) {
             Err(problem) => reject(&READS, &problem),
             Ok(quote) if !self.job.wants(quote.code, quote.market) => Ok(()),
-            Ok(quote) => match quote.contradiction(self.job.dataset.name) {
-                Some((rule, message)) => reject(rule, &message),
-                None => {
-                    self.sessions.entry(date).or_default().push(quote);
-                    Ok(())
+            Ok(quote) => {
+                if self.job.codes.is_some() {
+                    self.seen.insert(quote.code);
                 }
-            },
+                self.accept(quote, date, row, writer)
+            }
+        }
+    }
+
+    fn accept<W: Write>(
+        &mut self,
+        quote: Quote,
+        date: NaiveDate,
+        row: &Row,
+        writer: &mut Writer<W>,
+    ) -> Result<()> {
+        match quote.contradiction(self.job.dataset.name) {
+            Some((rule, message)) => {
+                let message = format!("{}: {message}", self.file.name);
+                writer.reject(row.line, rule.name, &message, row.text().as_bytes())
+            }
+            None => {
+                self.sessions.entry(date).or_default().push(quote);
+                Ok(())
+            }
         }
     }
 
@@ -265,7 +286,9 @@ impl Quote {
             match std::str::from_utf8(cell.bytes()) {
                 Err(_) => Err(format!("{col:?} {:?} is not UTF-8 (CP949?)", cell.text())),
                 // NaN and inf read as numbers.
-                Ok(text) if stocks::is_readable(text) && !text.contains('"') && text.parse::<f64>().is_err() => {
+                Ok(text)
+                    if stocks::is_readable(text) && !text.contains('"') && text.parse::<f64>().is_err() =>
+                {
                     Ok(text.to_owned())
                 }
                 Ok(text) => Err(format!("{col:?} {text:?} is no name")),
@@ -301,9 +324,7 @@ impl Quote {
         let kind = if dept.starts_with("SPAC") { SecurityType::Spac } else { by_name };
         let ratio = match row.ratio() {
             Cell::Blank => None,
-            cell => {
-                Some(cell.real().ok_or_else(|| format!("ChangesRatio {:?} is no number", cell.text()))?)
-            }
+            cell => Some(cell.real().ok_or_else(|| format!("ChangesRatio {:?} is no number", cell.text()))?),
         };
         Ok(Self {
             code,

@@ -11,6 +11,7 @@ mod names;
 mod roster;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use self::roster::{GLOBAL, GLOBAL_FROM, Name};
@@ -88,6 +89,7 @@ impl Extract {
     pub fn write<W: Write>(self, job: &Job, writer: &mut Writer<W>) -> Result<()> {
         let (before, asked) = self.days.split_at(self.first);
         let mut walkers: Vec<_> = self.roster.iter().map(|name| arrive(name, before)).collect();
+        let mut seen = BTreeSet::new();
         for day in asked {
             for (name, walker) in self.roster.iter().zip(&mut walkers) {
                 if !name.is_listed(day.index) {
@@ -96,10 +98,13 @@ impl Extract {
                 let trade = walker.step(name, day);
                 if job.wants(name.code, name.stay(day.index).market) {
                     writer.row(|out| self.dataset.append(name, walker, day, trade, out))?;
+                    if job.codes.is_some() {
+                        seen.insert(name.code);
+                    }
                 }
             }
         }
-        Ok(())
+        job.mark_missing(&seen, writer)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::market::tick::{self, Grid};
 use crate::market::{Market, SecurityType};
 
+const BASES: &str = include_str!("../../../sql/promote/bases.sql");
 const DIFFERENCES: &str = include_str!("../../../sql/checks/base_follows_close.sql");
 const COMPARED: &str = include_str!("../../../sql/checks/bases_follow_closes.sql");
 /// How far a factor may lie from 1/n or n and still be taken for a split or a consolidation.
@@ -42,6 +43,7 @@ pub(super) async fn find(
     remarks: &mut Vec<Remark>,
 ) -> Result<Vec<Action>> {
     let doing = failed("cannot compare base prices with closes");
+    transaction.batch_execute(&BASES.replace("{table}", dataset.table)).await.map_err(&doing)?;
     let mut actions = Vec::new();
     for row in transaction.query(DIFFERENCES, &[]).await.map_err(&doing)? {
         let (time, base, close): (NaiveDate, i32, i32) = (row.get(1), row.get(2), row.get(3));
@@ -167,10 +169,8 @@ pub(super) async fn write(transaction: &Transaction<'_>, batch: i64, actions: &[
         key: &["stock_code", "time"],
         columns: vec!["base_price", "prev_close", "factor", "kind", "evidence"],
         from: "incoming_actions",
-        // Only what this batch could judge: its own names and sessions whose session before is at hand.
-        target: "EXISTS (SELECT FROM staged a JOIN sessions x ON x.time = a.time \
-                 JOIN around b ON b.time = x.prev_time AND b.stock_code = a.stock_code \
-                 WHERE a.stock_code = m.stock_code AND a.time = m.time)",
+        // Only what this batch could judge.
+        target: "EXISTS (SELECT FROM bases a WHERE a.stock_code = m.stock_code AND a.time = m.time)",
         incoming: "true",
         delete: true,
     };
@@ -200,12 +200,19 @@ mod tests {
     #[test]
     fn what_explains_a_factor() {
         // Consolidation, SPAC merger, after a halt; 1:1 bonus, rights, without.
-        for (factor, traded_before) in [(5.0, false), (1.45, false), (0.2, false), (0.5, true), (0.93, true)] {
+        for (factor, traded_before) in [(5.0, false), (1.45, false), (0.2, false), (0.5, true), (0.93, true)]
+        {
             assert!(is_explained(factor, traded_before), "{factor}");
         }
-        for (factor, traded_before) in
-            [(5.0, true), (1.02, true), (0.12, true), (10.0, false), (9.9, false), (0.1, false), (45.0, false)]
-        {
+        for (factor, traded_before) in [
+            (5.0, true),
+            (1.02, true),
+            (0.12, true),
+            (10.0, false),
+            (9.9, false),
+            (0.1, false),
+            (45.0, false),
+        ] {
             assert!(!is_explained(factor, traded_before), "{factor}");
         }
     }

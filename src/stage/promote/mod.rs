@@ -121,10 +121,15 @@ pub async fn promote(place: &Place, batch: &Batch, options: Options) -> Result<R
     let outcome = attempt(&mut client, batch, options, run.as_ref()).await;
     if let Some(run) = run {
         let counts = Counts { rows: batch.rows, ..Counts::default() };
+        // What stopped the batch is told, whether or not the ledger can still be written.
+        let mut told = Ok(());
         if let Err(error) = &outcome {
-            run.problem(batch.id, &error.to_string()).await?;
+            told = run.problem(batch.id, &error.to_string()).await;
         }
-        run.end(outcome.as_ref().map(|_| Some(batch.id)), counts).await?;
+        let told = told.and(run.end(outcome.as_ref().map(|_| Some(batch.id)), counts).await);
+        if outcome.is_ok() {
+            told?;
+        }
     }
     outcome
 }
@@ -173,16 +178,28 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
 
 /// Partitions are made beforehand, in a transaction of their own, so that readers do not wait for this one.
 async fn make_room(client: &Client, batch: &Batch, options: Options) -> Result<()> {
-    if batch.dataset.kind != Kind::Series || options.dry_run {
+    let query = format!("SELECT min({TIME}), max({TIME}) FROM staging.b{}", batch.id);
+    // No such table: another promote was faster, and the lock tells.
+    let Ok(row) = client.query_one(&query, &[]).await else { return Ok(()) };
+    let (Some(from), Some(to)): (Option<NaiveDate>, Option<NaiveDate>) = (row.get(0), row.get(1)) else {
         return Ok(());
+    };
+    if from < batch.range.0 || to > batch.range.1 {
+        let (claimed_from, claimed_to) = batch.range;
+        return Err(Error::Refused {
+            what: format!(
+                "batch {} claims {claimed_from} to {claimed_to}, but has rows of {from} to {to}",
+                batch.id
+            ),
+            help: format!("its stream was made by other means: `kdata rollback {}` drops it", batch.id),
+        });
     }
-    client
-        .execute(
-            "SELECT ops.ensure_range($1, $2, $3)",
-            &[&batch.dataset.table, &batch.range.0, &batch.range.1],
-        )
-        .await
-        .map_err(failed("cannot make room for the sessions"))?;
+    if batch.dataset.kind == Kind::Series && !options.dry_run {
+        client
+            .execute("SELECT ops.ensure_range($1, $2, $3)", &[&batch.dataset.table, &from, &to])
+            .await
+            .map_err(failed("cannot make room for the sessions"))?;
+    }
     Ok(())
 }
 
