@@ -72,12 +72,7 @@ impl Job<'_> {
             from: self.from,
             to: self.to,
             scope: format!("{}/stock", markets.join(",")),
-            // A part of the market makes no session whole, and tells of no name that it is gone.
-            names: if self.codes.is_some() || self.markets.len() < Market::ALL.len() {
-                Names::List
-            } else {
-                names
-            },
+            names: if self.codes.is_some() { Names::List } else { names },
             finality: Finality::Final,
             provides: provides.to_owned(),
             ordered: true,

@@ -77,7 +77,6 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
                 .execute("SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))", &[&name])
                 .await
                 .map_err(&doing)?;
-            refuse_if_confirmed(&transaction, batch, dataset).await?;
             refuse_if_built_upon(&transaction, batch, dataset).await?;
             let (mut removed, mut restored) = (0, 0);
             for (table, key) in tables(dataset) {
@@ -110,29 +109,6 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
         .map_err(&doing)?;
     transaction.commit().await.map_err(&doing)?;
     Ok(undone)
-}
-
-/// A later batch that found these rows unchanged confirmed them without writing: its sessions would lose them. A
-/// history is built on all masters before it.
-async fn refuse_if_confirmed(transaction: &Transaction<'_>, batch: i64, dataset: &Dataset) -> Result<()> {
-    let later = transaction
-        .query_opt(
-            "SELECT l.batch_id, l.from_time, l.to_time FROM ops.batches l JOIN ops.batches b ON b.batch_id = $1 \
-             WHERE l.dataset = b.dataset AND l.state = 'promoted' AND l.promoted_at > b.promoted_at AND l.rows > 0 \
-               AND ($2 OR (l.from_time <= b.to_time AND l.to_time >= b.from_time)) \
-             ORDER BY l.promoted_at DESC LIMIT 1",
-            &[&batch, &(dataset.kind == Kind::Master)],
-        )
-        .await
-        .map_err(failed("cannot look for later batches"))?;
-    let Some(row) = later else { return Ok(()) };
-    let (by, from, to): (i64, chrono::NaiveDate, chrono::NaiveDate) = (row.get(0), row.get(1), row.get(2));
-    Err(Error::Refused {
-        what: format!(
-            "batch {batch} cannot be undone: batch {by} ({from} to {to}) was promoted on top of it"
-        ),
-        help: format!("roll batch {by} back first"),
-    })
 }
 
 async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset: &Dataset) -> Result<()> {

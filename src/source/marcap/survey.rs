@@ -133,7 +133,9 @@ fn strays(runs: &[Run]) -> Vec<usize> {
         return Vec::new();
     }
     let mut rows_of = BTreeMap::new();
-    runs.iter().for_each(|r| *rows_of.entry(r.date).or_insert(0) += r.length);
+    for run in runs {
+        *rows_of.entry(run.date).or_insert(0) += run.length;
+    }
     let largest = rows_of.values().copied().max().unwrap_or(0);
     let is_stray = |run: &Run, in_order: bool| {
         run.length <= LONGEST_STRAY && (!in_order || rows_of[&run.date] * SMALLEST_SHARE < largest)

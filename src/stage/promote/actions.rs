@@ -54,7 +54,7 @@ pub(super) async fn find(
         }
         let factor = f64::from(base) / f64::from(close);
         let (before, traded, traded_before): (NaiveDate, bool, bool) = (row.get(4), row.get(7), row.get(8));
-        let trades = |traded| if traded { "traded" } else { "without trades" };
+        let how = |traded| if traded { "traded" } else { "without trades" };
         actions.push(Action {
             stock_code: row.get(0),
             time,
@@ -65,8 +65,8 @@ pub(super) async fn find(
             explained: is_explained(factor, traded_before),
             evidence: format!(
                 "base price {base} on {time} ({}), close {close} on {before} ({})",
-                trades(traded),
-                trades(traded_before)
+                how(traded),
+                how(traded_before)
             ),
         });
     }
