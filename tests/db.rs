@@ -60,7 +60,11 @@ fn migrating_again_changes_nothing(db: &Db) {
     assert!(first.contains("applied") && first.contains("ledger, market"), "{first}");
     assert!(first.contains(&format!("a live database, {} storage", db.backend)), "{first}");
     let schema = || {
-        db.rows("SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname IN ('ops', 'market', 'staging') ORDER BY 1")
+        db.rows(
+            "SELECT c.oid, c.relname FROM pg_class c \
+             JOIN pg_namespace n ON n.oid = relnamespace \
+             WHERE nspname IN ('ops', 'market', 'staging') ORDER BY 1",
+        )
     };
     let before = (
         schema(),
@@ -80,8 +84,13 @@ fn migrating_again_changes_nothing(db: &Db) {
     let status = db.kdata("db status").ok();
     assert!(status.contains(&format!("up to date; a live database, {} storage", db.backend)), "{status}");
     // The calendar's days, with the session before each.
-    assert_eq!(db.rows("SELECT time, prev_time, opens_at, closes_at FROM market.trading_days WHERE time IN ('2024-01-02', '2024-02-13') ORDER BY 1"),
-        ["2024-01-02|2023-12-28|10:00:00|15:30:00", "2024-02-13|2024-02-08|09:00:00|15:30:00"]);
+    assert_eq!(
+        db.rows(
+            "SELECT time, prev_time, opens_at, closes_at FROM market.trading_days \
+             WHERE time IN ('2024-01-02', '2024-02-13') ORDER BY 1"
+        ),
+        ["2024-01-02|2023-12-28|10:00:00|15:30:00", "2024-02-13|2024-02-08|09:00:00|15:30:00"]
+    );
 }
 
 fn what_is_not_ours_or_newer_is_refused(db: &Db) {
@@ -135,7 +144,11 @@ fn many_at_once_migrate_once(db: &Db) {
 fn storage_is_what_was_chosen(db: &Db) {
     db.kdata("runs").ok();
     assert_eq!(db.value("SELECT backend FROM ops.settings"), db.backend);
-    let partitioned = db.value("SELECT count(*) FROM pg_partitioned_table p JOIN pg_class c ON c.oid = partrelid WHERE relname IN ('ohlcv_daily', 'market_cap_daily')");
+    let partitioned = db.value(
+        "SELECT count(*) FROM pg_partitioned_table p \
+         JOIN pg_class c ON c.oid = partrelid \
+         WHERE relname IN ('ohlcv_daily', 'market_cap_daily')",
+    );
     let extension = db.value("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'");
     assert_eq!(
         (partitioned.as_str(), extension.as_str()),
@@ -150,8 +163,12 @@ fn storage_is_what_was_chosen(db: &Db) {
         .unwrap()
         .into();
     assert!(run.ok().contains(&format!("{} storage", db.backend)));
-    // A session beyond the year's end goes into a partition or chunk of its own, and keys are unique everywhere.
-    let key = db.value("SELECT string_agg(a.attname, ',' ORDER BY a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE indrelid = 'market.ohlcv_daily'::regclass AND indisprimary");
+    // Keys are unique everywhere.
+    let key = db.value(
+        "SELECT string_agg(a.attname, ',' ORDER BY a.attname) FROM pg_index i \
+         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
+         WHERE indrelid = 'market.ohlcv_daily'::regclass AND indisprimary",
+    );
     assert_eq!(key, "stock_code,time");
 }
 

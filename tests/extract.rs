@@ -27,7 +27,8 @@ fn a_stream_reads_like_the_design_says() {
     }
     settings.bind(|| {
         for dataset in crate::support::DATASETS {
-            let script = format!("kdata -q extract {dataset} --from 2024-01-04 --to 2024-01-05 --codes 200020,000020,100010,100050 | kdata -q validate");
+            let scope = "--from 2024-01-04 --to 2024-01-05 --codes 200020,000020,100010,100050";
+            let script = format!("kdata -q extract {dataset} {scope} | kdata -q validate");
             insta::assert_snapshot!(dataset, work.sh(&script).ok());
         }
     });

@@ -65,7 +65,10 @@ fn every_broken_stream_is_refused(db: &Db) {
     db.nothing_is_staged();
     assert_eq!(db.value("SELECT count(*) FROM ops.batches"), "0");
     assert_eq!(
-        db.value("SELECT count(*) FROM ops.runs WHERE state <> 'failed' OR exit_code <> 5 OR reason IS NULL"),
+        db.value(
+            "SELECT count(*) FROM ops.runs WHERE state <> 'failed' OR exit_code <> 5 OR reason \
+             IS NULL"
+        ),
         "0"
     );
     assert_eq!(db.load(&stream).parse::<u32>().map(|_| ()), Ok(()));
@@ -119,7 +122,7 @@ fn a_killed_stage_leaves_nothing(db: &Db) {
     db.wait_until("EXISTS (SELECT FROM ops.runs WHERE state = 'running')");
     load.kill().unwrap();
     load.wait().unwrap();
-    db.wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kdata')");
+    db.wait_for_the_others();
     db.nothing_is_staged();
     assert!(db.kdata("runs").ok().contains("running, or killed"));
     // The same pipe again, alive.
@@ -162,19 +165,23 @@ fn rejects_outlive_their_stream(db: &Db) {
     let sheet =
         sheet.set("100020", "2024-01-05", "Close", "1").set("100030", "2024-01-08", "Date", "someday");
     db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
-    let run = db.sh(
-        "kdata extract ohlcv --from 2024-01-02 --to 2024-01-08 | kdata validate --max-rejects 0 | kdata load",
-    );
+    let run = db.sh("kdata extract ohlcv --from 2024-01-02 --to 2024-01-08 | kdata validate \
+                     --max-rejects 0 | kdata load");
     run.fails(3, &["the stage before this one failed: ", "rows were rejected, more than --max-rejects 0"]);
     db.nothing_is_staged();
     assert_eq!(db.rows("SELECT exit_code, rejected > 0 FROM ops.runs"), ["3|t"]);
 
     // With patience for all of them: a batch, and its rejects with it.
-    let validated =
-        db.sh("kdata extract ohlcv --from 2024-01-02 --to 2024-01-08 | kdata validate --max-rejects 5").ok();
+    let validated = db
+        .sh("kdata extract ohlcv --from 2024-01-02 --to 2024-01-08 | kdata validate \
+             --max-rejects 5")
+        .ok();
     let batch: i64 = db.load(&validated).parse().unwrap();
     assert_eq!(
-        db.rows("SELECT b.rows, b.rejected, count(*) FROM ops.rejects r JOIN ops.runs USING (run_id) JOIN ops.batches b USING (batch_id) GROUP BY 1, 2"),
+        db.rows(
+            "SELECT b.rows, b.rejected, count(*) FROM ops.rejects r \
+             JOIN ops.runs USING (run_id) JOIN ops.batches b USING (batch_id) GROUP BY 1, 2"
+        ),
         ["57|3|3"]
     );
     let json: serde_json::Value = serde_json::from_str(&db.kdata("rejects --format json").ok()).unwrap();

@@ -41,20 +41,48 @@ fn compare(db: &Db, year: &Year) {
     let sheet = &year.sheet;
     let of_year = format!("time BETWEEN '{from}' AND '{to}'");
     assert_eq!(
-        db.value(&format!("SELECT count(*), count(DISTINCT time), count(DISTINCT stock_code), sum(close), sum(volume), sum(value) FROM market.ohlcv_daily WHERE {of_year}")),
-        format!("{}|{}|{}|{}|{}|{}", sheet.rows.len(), sheet.sessions().len(), codes(sheet).len(), sheet.sum("Close"), sheet.sum("Volume"), sheet.sum("Amount")),
-        "{}", year.file
+        db.value(&format!(
+            "SELECT count(*), count(DISTINCT time), count(DISTINCT stock_code), sum(close), \
+             sum(volume), sum(value) FROM market.ohlcv_daily WHERE {of_year}"
+        )),
+        format!(
+            "{}|{}|{}|{}|{}|{}",
+            sheet.rows.len(),
+            sheet.sessions().len(),
+            codes(sheet).len(),
+            sheet.sum("Close"),
+            sheet.sum("Volume"),
+            sheet.sum("Amount")
+        ),
+        "{}",
+        year.file
     );
     let untraded = sheet.rows.iter().filter(|r| sheet.number(r, "Open") == 0).count();
     assert_eq!(
-        db.value(&format!("SELECT count(*) FILTER (WHERE open IS NULL AND high IS NULL AND low IS NULL), coalesce(sum(open), 0), coalesce(sum(high), 0), coalesce(sum(low), 0), sum(close - base_price) FROM market.ohlcv_daily WHERE {of_year}")),
-        format!("{untraded}|{}|{}|{}|{}", sheet.sum("Open"), sheet.sum("High"), sheet.sum("Low"), sheet.sum("Changes")),
-        "{}", year.file
+        db.value(&format!(
+            "SELECT count(*) FILTER (WHERE open IS NULL AND high IS NULL \
+             AND low IS NULL), coalesce(sum(open), 0), coalesce(sum(high), 0), \
+             coalesce(sum(low), 0), sum(close - base_price) FROM market.ohlcv_daily \
+             WHERE {of_year}"
+        )),
+        format!(
+            "{untraded}|{}|{}|{}|{}",
+            sheet.sum("Open"),
+            sheet.sum("High"),
+            sheet.sum("Low"),
+            sheet.sum("Changes")
+        ),
+        "{}",
+        year.file
     );
     assert_eq!(
-        db.value(&format!("SELECT count(*), sum(market_cap), sum(listed_shares) FROM market.market_cap_daily WHERE {of_year}")),
+        db.value(&format!(
+            "SELECT count(*), sum(market_cap), sum(listed_shares) \
+             FROM market.market_cap_daily WHERE {of_year}"
+        )),
         format!("{}|{}|{}", sheet.rows.len(), sheet.sum("Marcap"), sheet.sum("Stocks")),
-        "{}", year.file
+        "{}",
+        year.file
     );
     let (sessions, rows) = (sheet.sessions().len(), sheet.rows.len());
     assert_eq!(
@@ -131,12 +159,16 @@ fn arrive_whole_in_any_order(db: &Db, years: &[Year], other_order: &[usize]) {
     let rows: usize = years.iter().map(|y| y.sheet.rows.len()).sum();
     assert_eq!(
         db.value(
-            "SELECT (SELECT count(*) FROM market.ohlcv_daily), (SELECT count(*) FROM market.market_cap_daily)"
+            "SELECT (SELECT count(*) FROM market.ohlcv_daily), (SELECT count(*) \
+             FROM market.market_cap_daily)"
         ),
         format!("{rows}|{rows}")
     );
     assert_eq!(db.value("SELECT (SELECT count(*) FROM ops.rejects), sum(rejected) FROM ops.batches"), "0|0");
-    let found = db.rows("SELECT stock_code, name, market, segment, security_type, listed_shares, is_active FROM market.stocks ORDER BY stock_code COLLATE \"C\"");
+    let found = db.rows(
+        "SELECT stock_code, name, market, segment, security_type, listed_shares, \
+         is_active FROM market.stocks ORDER BY stock_code COLLATE \"C\"",
+    );
     let expected = stocks(years);
     let differing: Vec<_> = found
         .iter()
@@ -237,7 +269,10 @@ fn no_false_gates(db: &Db, whole: &Sheet) {
         "0"
     );
     assert_eq!(
-        db.rows(&format!("SELECT dataset, severity, count(*) FROM ops.flags WHERE time = '{gap}' AND rule = 'source.missing' GROUP BY 1, 2 ORDER BY 1")),
+        db.rows(&format!(
+            "SELECT dataset, severity, count(*) FROM ops.flags WHERE time = '{gap}' \
+             AND rule = 'source.missing' GROUP BY 1, 2 ORDER BY 1"
+        )),
         ["market-cap|missing|1", "ohlcv|missing|1", "stocks|missing|1"]
     );
     assert_eq!(db.value("SELECT count(*) FROM market.ohlcv_daily"), traded.rows.len().to_string());

@@ -16,6 +16,7 @@ on_both_backends! {
     masters_come_in_any_order
     corporate_actions_are_told_from_half_ticks
     two_promotes_at_once_do_the_work_once
+    a_killed_promote_changes_nothing
     what_is_not_staged_is_told
     a_list_of_codes_claims_nothing_else
 }
@@ -48,7 +49,14 @@ fn a_dry_run_changes_nothing(db: &Db) {
         db.load(&db.validated(dataset, "2024-01-08", "2024-01-08"));
     }
     let all = || {
-        (db.versions(), db.rows("SELECT (SELECT count(*) FROM ops.runs), (SELECT count(*) FROM ops.flags), (SELECT count(*) FROM ops.revisions), md5(array_agg(b ORDER BY batch_id)::text) FROM ops.batches b"))
+        (
+            db.versions(),
+            db.rows(
+                "SELECT (SELECT count(*) FROM ops.runs), (SELECT count(*) \
+                 FROM ops.flags), (SELECT count(*) FROM ops.revisions), md5(array_agg(b \
+                 ORDER BY batch_id)::text) FROM ops.batches b",
+            ),
+        )
     };
     let before = all();
     let run = db.kdata("promote --dry-run");
@@ -72,7 +80,8 @@ fn is_held(db: &Db, dataset: &str, session: &str, rule: &str) -> String {
     assert_eq!((db.production_to_the_letter(), db.writes()), before, "{dataset} {rule}");
     // Asked again, it says the same again, and keeps it once.
     let remarks = format!(
-        "SELECT severity, rule, stock_code, time, message FROM ops.flags WHERE batch_id = {batch} ORDER BY 1, 2, 3, 4, 5"
+        "SELECT severity, rule, stock_code, time, message FROM ops.flags \
+         WHERE batch_id = {batch} ORDER BY 1, 2, 3, 4, 5"
     );
     let told = db.rows(&remarks);
     assert_eq!(db.kdata("promote").code, 3);
@@ -131,7 +140,13 @@ fn gates_hold_a_batch(db: &Db) {
     for dataset in ["ohlcv", "market-cap"] {
         db.pipe(dataset, "2024-01-05", "2024-01-08");
     }
-    assert_eq!(db.value("SELECT count(*) FROM ops.flags f JOIN ops.batches b USING (batch_id) WHERE severity = 'gate' AND b.state = 'promoted'"), "0");
+    assert_eq!(
+        db.value(
+            "SELECT count(*) FROM ops.flags f JOIN ops.batches b USING (batch_id) \
+             WHERE severity = 'gate' AND b.state = 'promoted'"
+        ),
+        "0"
+    );
 }
 
 fn a_master_that_loses_names_is_held(db: &Db) {
@@ -159,7 +174,11 @@ fn a_master_that_loses_names_is_held(db: &Db) {
         ["000010|2024-01-04", "000020|2024-01-04"]
     );
     assert_eq!(
-        db.rows("SELECT stock_code, time FROM ops.flags JOIN ops.batches USING (batch_id) WHERE state = 'promoted' AND rule = 'stocks.name_is_gone' AND severity = 'note' ORDER BY 1"),
+        db.rows(
+            "SELECT stock_code, time FROM ops.flags JOIN ops.batches USING (batch_id) \
+             WHERE state = 'promoted' AND rule = 'stocks.name_is_gone' \
+             AND severity = 'note' ORDER BY 1"
+        ),
         ["000010|2024-01-04", "000020|2024-01-04"]
     );
 }
@@ -167,13 +186,20 @@ fn a_master_that_loses_names_is_held(db: &Db) {
 fn changed_rows_leave_revisions(db: &Db) {
     fixture(db);
     let closes = |codes: &str| {
-        db.rows(&format!("SELECT stock_code, close, value, batch_id FROM market.ohlcv_daily WHERE time = '2024-01-08' AND stock_code IN ({codes}) ORDER BY 1"))
+        db.rows(&format!(
+            "SELECT stock_code, close, value, batch_id FROM market.ohlcv_daily \
+             WHERE time = '2024-01-08' AND stock_code IN ({codes}) ORDER BY 1"
+        ))
     };
     let before = closes("'000010', '000015'");
     let first = before[0].rsplit('|').next().unwrap().to_owned();
     let old: Vec<&str> = before.iter().map(|row| row.split('|').nth(1).unwrap()).collect();
     let xmins = || {
-        db.rows("SELECT stock_code, time, xmin FROM market.ohlcv_daily WHERE (stock_code, time) NOT IN (('000010', '2024-01-08'), ('000015', '2024-01-08')) ORDER BY 1, 2")
+        db.rows(
+            "SELECT stock_code, time, xmin FROM market.ohlcv_daily \
+             WHERE (stock_code, time) NOT IN (('000010', '2024-01-08'), ('000015', \
+             '2024-01-08')) ORDER BY 1, 2",
+        )
     };
     let untouched = xmins();
     let low = |code: &str| {
@@ -195,18 +221,22 @@ fn changed_rows_leave_revisions(db: &Db) {
     );
     assert!(after[1].starts_with(&format!("000015|{b}|")), "{after:?}");
     assert_eq!(xmins(), untouched);
-    let revisions = "SELECT table_name, key->>'stock_code', key->>'time', operation, old->>'close', old_batch_id, batch_id, \
-                     valid_from = (SELECT promoted_at FROM ops.batches b WHERE b.batch_id = r.old_batch_id), valid_to > valid_from \
+    let revisions = "SELECT table_name, key->>'stock_code', key->>'time', operation, old->>'close', old_batch_id, \
+                     batch_id, valid_to > valid_from AND valid_from = \
+                     (SELECT promoted_at FROM ops.batches b WHERE b.batch_id = r.old_batch_id) \
                      FROM ops.revisions r WHERE undone_at IS NULL ORDER BY 2, 3";
     assert_eq!(
         db.rows(revisions),
         [
-            format!("ohlcv_daily|000010|2024-01-08|update|{}|{first}|{second}|t|t", old[0]),
-            format!("ohlcv_daily|000015|2024-01-08|update|{}|{first}|{second}|t|t", old[1]),
+            format!("ohlcv_daily|000010|2024-01-08|update|{}|{first}|{second}|t", old[0]),
+            format!("ohlcv_daily|000015|2024-01-08|update|{}|{first}|{second}|t", old[1]),
         ]
     );
     assert_eq!(
-        db.value(&format!("SELECT rows, inserted, updated, deleted, unchanged, held, state FROM ops.batches WHERE batch_id = {second}")),
+        db.value(&format!(
+            "SELECT rows, inserted, updated, deleted, unchanged, held, state \
+             FROM ops.batches WHERE batch_id = {second}"
+        )),
         "60|0|2|0|58|0|promoted"
     );
 }
@@ -253,8 +283,20 @@ fn worse_data_do_not_replace_better(db: &Db) {
     fresh.load(&reseal(&changed));
     let told = fresh.kdata("promote").ok();
     assert!(told.contains("36 rows: 0 inserted, 6 updated, 18 unchanged, 12 held back"), "{told}");
-    assert_eq!(fresh.value("SELECT inserted + updated + unchanged + held = rows FROM ops.batches ORDER BY batch_id DESC LIMIT 1"), "t");
-    assert_eq!(fresh.value("SELECT count(*) FROM market.ohlcv_daily WHERE time = '2024-01-05' AND stock_code = '000010' AND security_type = 'STOCK'"), "1");
+    assert_eq!(
+        fresh.value(
+            "SELECT inserted + updated + unchanged + held = rows FROM ops.batches \
+             ORDER BY batch_id DESC LIMIT 1"
+        ),
+        "t"
+    );
+    assert_eq!(
+        fresh.value(
+            "SELECT count(*) FROM market.ohlcv_daily WHERE time = '2024-01-05' \
+             AND stock_code = '000010' AND security_type = 'STOCK'"
+        ),
+        "1"
+    );
     for rule in fresh.rows("SELECT DISTINCT rule FROM ops.flags UNION SELECT DISTINCT rule FROM ops.rejects")
     {
         fresh.kdata(&format!("explain {rule}")).ok();
@@ -301,10 +343,14 @@ fn masters_go_first_and_a_held_batch_stops_no_other(db: &Db) {
     assert_eq!(order, DATASETS);
     assert_eq!(db.value("SELECT count(*) FROM ops.flags WHERE rule LIKE '%.code_is_known'"), "0");
     assert_eq!(
-        db.rows("SELECT dataset, time, rows, expected, missing, names, finality FROM market.session_status ORDER BY 1, 2"),
+        db.rows(
+            "SELECT dataset, time, rows, expected, missing, names, finality \
+             FROM market.session_status ORDER BY 1, 2"
+        ),
         [("market-cap", "240|0"), ("ohlcv", "240|0"), ("stocks", "-|-")]
             .iter()
-            .flat_map(|(d, expected)| ["02", "03"].map(|day| format!("{d}|2024-01-{day}|240|{expected}|whole|final")))
+            .flat_map(|(d, expected)| ["02", "03"]
+                .map(|day| format!("{d}|2024-01-{day}|240|{expected}|whole|final")))
             .collect::<Vec<_>>()
     );
     show(db, &market().copy_session("2024-01-03", "2024-01-04"));
@@ -387,10 +433,18 @@ fn masters_come_in_any_order(db: &Db) {
     let sheet = turbulent();
     let expected = history_of(&sheet);
     assert!(expected.len() > 405, "{}", expected.len());
-    let history = "SELECT stock_code, valid_from, valid_to, name, market, segment, listed_shares, is_active FROM market.stock_history ORDER BY 1, 2";
-    let present = "SELECT count(*) FROM market.stocks s FULL JOIN (SELECT * FROM market.stock_history WHERE valid_to IS NULL) h USING (stock_code) \
-                   WHERE (s.valid_from, s.name, s.market, s.segment, s.security_type, s.is_active, s.listed_shares) IS DISTINCT FROM \
-                         (h.valid_from, h.name, h.market, h.segment, h.security_type, h.is_active, h.listed_shares)";
+    let history = "SELECT stock_code, valid_from, valid_to, name, market, segment, listed_shares, \
+                   is_active FROM market.stock_history ORDER BY 1, 2";
+    // What is shown of the present is the end of the history.
+    let columns = "valid_from, name, market, segment, security_type, is_active, listed_shares";
+    let of = |table: &str| columns.split(", ").map(|c| format!("{table}.{c}")).collect::<Vec<_>>().join(", ");
+    let present = format!(
+        "SELECT count(*) FROM market.stocks s \
+         FULL JOIN (SELECT * FROM market.stock_history WHERE valid_to IS NULL) h USING (stock_code) \
+         WHERE ({}) IS DISTINCT FROM ({})",
+        of("s"),
+        of("h")
+    );
     // In order at once, in order one by one, backwards, and shuffled; some in ranges that lie around others.
     let orders: [&[(usize, usize)]; 5] = [
         &[(0, 4)],
@@ -413,7 +467,7 @@ fn masters_come_in_any_order(db: &Db) {
             .chain(expected.iter().filter(|l| !found.contains(l)))
             .collect();
         assert!(differing.is_empty(), "{order:?}: {differing:#?}");
-        assert_eq!(db.value(present), "0", "{order:?}");
+        assert_eq!(db.value(&present), "0", "{order:?}");
         // The whole again writes nothing.
         let before = db.writes();
         db.pipe("stocks", SESSIONS[0], SESSIONS[4]);
@@ -427,9 +481,19 @@ fn corporate_actions_are_told_from_half_ticks(db: &Db) {
     db.pipe("stocks", "2026-01-02", "2026-01-07");
     db.pipe("ohlcv", "2026-01-02", "2026-01-07");
     // 100030 closed at the half-tick 2,067 and had the base price 2,070: no action.
-    assert_eq!(db.rows("SELECT close FROM market.ohlcv_daily WHERE stock_code = '100030' AND time = '2026-01-05' UNION SELECT base_price FROM market.ohlcv_daily WHERE stock_code = '100030' AND time = '2026-01-06'"), ["2067", "2070"]);
     assert_eq!(
-        db.rows("SELECT stock_code, time, base_price, prev_close, round(factor::numeric, 2), kind FROM market.corporate_actions"),
+        db.rows(
+            "SELECT close FROM market.ohlcv_daily WHERE stock_code = '100030' \
+             AND time = '2026-01-05' UNION SELECT base_price FROM market.ohlcv_daily \
+             WHERE stock_code = '100030' AND time = '2026-01-06'"
+        ),
+        ["2067", "2070"]
+    );
+    assert_eq!(
+        db.rows(
+            "SELECT stock_code, time, base_price, prev_close, round(factor::numeric, 2), \
+             kind FROM market.corporate_actions"
+        ),
         ["000020|2024-01-05|10040|50200|0.20|split"]
     );
     assert!(db.value("SELECT evidence FROM market.corporate_actions").contains("close 50200 on 2024-01-04"));
@@ -468,6 +532,22 @@ fn two_promotes_at_once_do_the_work_once(db: &Db) {
     db.nothing_is_staged();
 }
 
+fn a_killed_promote_changes_nothing(db: &Db) {
+    let sheet = Sheet::market(4_000, &SESSIONS);
+    show(db, &sheet);
+    db.pipe("ohlcv", "2024-01-02", "2024-01-02");
+    let before = db.production_to_the_letter();
+    db.load(&db.validated("ohlcv", "2024-01-02", "2024-01-08"));
+    let mut promote = db.command(KDATA, &["promote"]).stdin(Stdio::null()).spawn().unwrap();
+    db.wait_until("EXISTS (SELECT FROM ops.runs WHERE command = 'promote' AND state = 'running')");
+    promote.kill().unwrap();
+    promote.wait().unwrap();
+    db.wait_for_the_others();
+    assert_eq!(db.production_to_the_letter(), before);
+    assert_eq!(db.rows("SELECT state FROM ops.batches ORDER BY batch_id"), ["promoted", "staged"]);
+    assert!(db.kdata("promote").ok().contains("16,000 inserted, 0 updated, 4,000 unchanged"));
+}
+
 fn what_is_not_staged_is_told(db: &Db) {
     let run = db.kdata("promote");
     assert!(run.stderr.contains("nothing is staged"), "{run:#?}");
@@ -482,7 +562,8 @@ fn a_list_of_codes_claims_nothing_else(db: &Db) {
     let before = db.production();
     for dataset in DATASETS {
         let script = format!(
-            "kdata extract {dataset} --from 2024-01-02 --to 2024-01-08 --codes 000010,200010 | kdata validate | kdata load && kdata promote"
+            "kdata extract {dataset} --from 2024-01-02 --to 2024-01-08 --codes 000010,200010 | \
+             kdata validate | kdata load && kdata promote"
         );
         let told = db.sh(&script).ok();
         assert!(told.contains("10 rows: 0 inserted, 0 updated"), "{told}");
@@ -491,10 +572,9 @@ fn a_list_of_codes_claims_nothing_else(db: &Db) {
     // A session of which only some codes came is still due.
     let few = db.another();
     show(&few, &Sheet::fixture(2024));
-    few.sh(
-        "kdata extract ohlcv --date 2024-01-08 --codes 000010 | kdata validate | kdata load && kdata promote",
-    )
-    .ok();
+    few.sh("kdata extract ohlcv --date 2024-01-08 --codes 000010 | kdata validate | kdata load \
+            && kdata promote")
+        .ok();
     assert_eq!(
         few.kdata("due ohlcv --date 2024-01-08 --sessions 1 --long").ok(),
         "2024-01-08 only some of the names\n"

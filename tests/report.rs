@@ -53,7 +53,10 @@ fn quality_in_numbers(db: &Db) {
     // Counts agree with the ledger.
     for rule in rules {
         let (name, severity) = (rule["rule"].as_str().unwrap(), rule["severity"].as_str().unwrap());
-        let counted = db.value(&format!("SELECT count(*) FROM ops.flags WHERE time = '2024-01-05' AND rule = '{name}' AND severity = '{severity}'"));
+        let counted = db.value(&format!(
+            "SELECT count(*) FROM ops.flags WHERE time = '2024-01-05' AND rule = '{name}' \
+             AND severity = '{severity}'"
+        ));
         assert_eq!(rule["count"].to_string(), counted, "{rule}");
     }
 
@@ -77,7 +80,9 @@ fn quality_in_numbers(db: &Db) {
     // Rejects count where they belong.
     let sheet = Sheet::fixture(2024).set("000010", "2024-01-08", "Marcap", "7");
     db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
-    db.sh("kdata extract market-cap --date 2024-01-08 | kdata validate --max-rejects 1 | kdata load && kdata promote").ok();
+    db.sh("kdata extract market-cap --date 2024-01-08 | kdata validate --max-rejects 1 | kdata \
+           load && kdata promote")
+        .ok();
     let report = json(db, "report quality --date 2024-01-08 --format json");
     let caps = &report["datasets"][2];
     assert_eq!(

@@ -94,7 +94,13 @@ fn what_a_later_batch_built_on_stays(db: &Db) {
         db.kdata(&format!("rollback {first}")).ok();
         show(db, &sheet);
     }
-    assert_eq!(db.value("SELECT (SELECT count(*) FROM market.ohlcv_daily) + (SELECT count(*) FROM market.market_cap_daily) + (SELECT count(*) FROM market.session_status)"), "0");
+    assert_eq!(
+        db.value(
+            "SELECT (SELECT count(*) FROM market.ohlcv_daily) + (SELECT count(*) \
+             FROM market.market_cap_daily) + (SELECT count(*) FROM market.session_status)"
+        ),
+        "0"
+    );
 }
 
 fn masters_are_undone_in_the_reverse_order(db: &Db) {

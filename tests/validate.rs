@@ -104,7 +104,8 @@ fn limits_of_rejects() {
     // Six rows of the same session, 10 %.
     let bad: String = good
         .lines()
-        .map(|l| if l.starts_with('0') && l.contains(",2024-01-03,") { l.replace(",KOSPI,", ",KOSDAK,") } else { l.to_owned() } + "\n")
+        .map(|line| (line, line.starts_with('0') && line.contains(",2024-01-03,")))
+        .map(|(line, bad)| if bad { line.replace(",KOSPI,", ",KOSDAK,") } else { line.to_owned() } + "\n")
         .collect();
     let bad = reseal(&bad);
     let rejects = bad.matches("KOSDAK").count();
@@ -178,7 +179,10 @@ proptest! {
 
     /// Whatever stands in the rows: no row is lost, and what goes on was judged.
     #[test]
-    fn every_row_is_accounted_for(dataset in 0..3usize, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+    fn every_row_is_accounted_for(
+        dataset in 0..3usize,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
         static STREAMS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
         let work = work();
         let streams = STREAMS.get_or_init(|| crate::support::DATASETS.map(|d| extracted(&work, d)).to_vec());
@@ -192,13 +196,17 @@ proptest! {
                 bytes[at] = byte;
             }
         }
-        bytes.extend(format!("#end rows=60 rejected=0 flagged=0 missing=0 crc32={:08x}\n", crc32fast::hash(&bytes)).bytes());
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend(format!("#end rows=60 rejected=0 flagged=0 missing=0 crc32={crc:08x}\n").bytes());
         let run = work.feed("validate --max-rejects 100%", &bytes);
         // A changed key may break the promised order.
         prop_assert!(run.code == 0 || run.code == 5 && run.stderr.contains("out of the order"), "{run:#?}");
         if run.code == 0 {
             let end = Stream::of(&run.stdout).end;
-            let count = |key: &str| end.split(key).nth(1).unwrap().split(' ').next().unwrap().parse::<u32>().unwrap();
+            let count = |key: &str| {
+                let value = end.split(key).nth(1).unwrap().split(' ').next();
+                value.unwrap().parse::<u32>().unwrap()
+            };
             prop_assert_eq!(count("rows=") + count("rejected="), 60);
         }
     }

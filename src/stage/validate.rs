@@ -112,10 +112,13 @@ fn unquote(row: &[u8], text: &mut Vec<u8>, spans: &mut Vec<(usize, usize)>) {
     // One byte more than needed: an unquoted text of length 0 would be taken for the row itself.
     text.resize(row.len() + 1, 0);
     let mut reader = csv_core::Reader::new();
-    let (_, read, written, count) = reader.read_record(row, text, &mut ends);
-    let (_, _, more, last) = reader.read_record(&row[read..], &mut text[written..], &mut ends[count..]);
-    let _ = more;
+    let (result, read, written, count) = reader.read_record(row, text, &mut ends);
     spans.clear();
+    // A carriage return ends the record for the reader, and leaves a rest that is nothing: no row at all.
+    if result != csv_core::ReadRecordResult::InputEmpty || read < row.len() {
+        return;
+    }
+    let (_, _, _, last) = reader.read_record(&[], &mut text[written..], &mut ends[count..]);
     let mut start = 0;
     for end in &ends[..count + last] {
         spans.push((start, *end));

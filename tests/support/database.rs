@@ -94,7 +94,8 @@ impl Cluster {
 /// Statics are not dropped: a shell waits for this process to end, however it ends, and clears up.
 #[expect(clippy::zombie_processes, reason = "it outlives us")]
 fn stop_when_gone(folder: &str, home: &str) {
-    let script = "while kill -0 \"$1\" 2>/dev/null; do sleep 0.2; done; KDATA_HOME=\"$3\" \"$4\" db stop; rm -rf \"$2\"";
+    let script = "while kill -0 \"$1\" 2>/dev/null; do sleep 0.2; done; \
+                  KDATA_HOME=\"$3\" \"$4\" db stop; rm -rf \"$2\"";
     let pid = std::process::id().to_string();
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", script, "sh", &pid, folder, home, KDATA]).env_clear().envs(inherited());
@@ -200,8 +201,9 @@ impl Db {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let url = |database: &str| cluster().url.replace("{}", database);
-        // template0: nobody can be connected to it, which would make this fail.
-        Session::connect(&url("postgres")).rows(&format!("CREATE DATABASE {name} TEMPLATE template0"));
+        // template0: nobody can be connected to it, which would make this fail. Copied as files: no WAL is wanted.
+        Session::connect(&url("postgres"))
+            .rows(&format!("CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"));
         let url = url(&name);
         let mut work = Work::new();
         let marcap = work.path("marcap").display().to_string();
@@ -229,7 +231,8 @@ impl Db {
     #[track_caller]
     pub fn pipe(&self, dataset: &str, from: &str, to: &str) -> Run {
         let run = self.sh(&format!(
-            "kdata extract {dataset} --source marcap --from {from} --to {to} | kdata validate | kdata load && kdata promote"
+            "kdata extract {dataset} --source marcap --from {from} --to {to} | kdata validate | \
+             kdata load && kdata promote"
         ));
         assert_eq!(run.code, 0, "{run:#?}");
         run
@@ -252,7 +255,8 @@ impl Db {
                  WHERE table_schema = 'market' AND table_name = '{table}' {and}"
             ));
             self.value(&format!(
-                "SELECT '{table}', count(*), sum(hashtextextended(ROW({columns})::text, 0)) FROM market.{table}"
+                "SELECT '{table}', count(*), sum(hashtextextended(ROW({columns})::text, 0)) \
+                 FROM market.{table}"
             ))
         };
         MARKET.iter().map(|table| checksum(table)).collect()
@@ -262,7 +266,8 @@ impl Db {
     pub fn versions(&self) -> Vec<String> {
         let versions = |table: &&str| {
             self.value(&format!(
-                "SELECT '{table}', count(*), sum(hashtextextended(ROW(tableoid, ctid, xmin)::text, 0)) FROM market.{table}"
+                "SELECT '{table}', count(*), sum(hashtextextended(ROW(tableoid, ctid, xmin)::text, \
+                 0)) FROM market.{table}"
             ))
         };
         MARKET.iter().map(versions).collect()
@@ -271,10 +276,18 @@ impl Db {
     /// The same, and how often the server wrote rows at all, also in transactions that were undone.
     pub fn writes(&self) -> Vec<String> {
         // Counters arrive with the end of their session.
-        self.wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kdata')");
+        self.wait_for_the_others();
         let counters = "SELECT 'written', sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del) FROM pg_stat_all_tables \
                         WHERE schemaname IN ('market', '_timescaledb_internal')";
         self.versions().into_iter().chain([self.value(counters)]).collect()
+    }
+
+    /// Waits until no session of kdata is left, also of one that was killed.
+    pub fn wait_for_the_others(&self) {
+        self.wait_until(
+            "NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'kdata')",
+        );
     }
 
     /// Waits until a condition holds; a test that waits for ever is ended by its runner.

@@ -61,11 +61,12 @@ impl Sheet {
         Self { header, rows: reader.get_row_iter(None).unwrap().map(|r| row(r.unwrap())).collect() }
     }
 
-    /// A made-up market: `names` listed names, a third on KOSPI, the most on KOSDAQ, a tenth on KONEX, every tenth
-    /// without trades. Prices stay below 2,000, where every won is a tick, and move by less than 10 % a session.
+    /// A made-up market: `names` listed names, most on KOSPI and KOSDAQ, a tenth on KONEX, a tenth without
+    /// trades. Prices stay below 2,000, where every won is a tick, and move by less than 10 % a session.
     pub fn market(names: usize, sessions: &[&str]) -> Self {
         const MARKETS: [&str; 5] = ["KOSPI", "KOSDAQ", "KOSDAQ", "KOSPI", "KOSDAQ"];
-        let columns = "Code,Name,Dept,Market,Stocks,Date,Open,High,Low,Close,Volume,Amount,Marcap,Changes,ChangeCode,ChagesRatio";
+        let columns = "Code,Name,Dept,Market,Stocks,Date,Open,High,Low,Close,Volume,Amount,Marcap,\
+                       Changes,ChangeCode,ChagesRatio";
         let mut sheet =
             Self { header: columns.split(',').map(ToOwned::to_owned).collect(), rows: Vec::new() };
         for (session, date) in (1..).zip(sessions) {
