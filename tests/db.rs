@@ -216,9 +216,20 @@ fn the_private_cluster_starts_by_itself_and_survives() {
     Session::connect(url.trim()).rows("CREATE TABLE market.kept AS SELECT 1 AS a");
     assert!(Command::new("/bin/kill").args(["-9", &pid]).status().unwrap().success());
     let begun = Instant::now();
-    work.kdata("runs").ok();
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    let shown = work.kdata("demo").ok();
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(shown.contains("Quality of ") && shown.contains("(demo database, "), "{shown}");
+    assert!(shown.contains("100.00 %") && shown.contains(" db url --demo --reader)\""), "{shown}");
     assert_eq!(Session::connect(url.trim()).value("SELECT a FROM market.kept"), "1");
+
+    // Again on the same; and nothing of it is in the database of real data.
+    assert!(work.kdata("demo").ok().contains("(demo database, "));
+    let demo = Session::connect(work.kdata("db url --demo --reader").ok().trim());
+    assert_eq!(demo.value("SELECT count(DISTINCT time) FROM session_status WHERE dataset = 'ohlcv'"), "20");
+    drop(demo);
+    let live = Session::connect(url.trim());
+    assert_eq!(live.value("SELECT count(*) FROM market.session_status"), "0");
+    drop(live);
 
     assert_eq!(work.kdata("db stop").ok(), "stopped\n");
     assert!(work.kdata("db status").ok().contains("stopped; any command that needs it starts it"));

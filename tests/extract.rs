@@ -143,6 +143,12 @@ fn scopes_are_kept() {
     assert_eq!(rows(&listed).len(), 2);
     let piped = work.feed("extract ohlcv --date 2024-01-05 --codes -", b"000020\n200010\n").ok();
     assert_eq!(rows(&piped), rows(&listed));
+    // What the source lacks is marked, and told by the exit code; the rest is good.
+    let partial = work.kdata("extract ohlcv --date 2024-01-05 --codes 000020,999999");
+    assert!(partial.stdout.contains("#missing what=999999 "), "{partial:#?}");
+    assert!(Stream::of(&partial.stdout).end.starts_with("#end rows=1 rejected=0 flagged=0 missing=1 "));
+    work.feed("validate", partial.stdout.as_bytes()).ok();
+    partial.fails(7, &["could not give 1 of the codes"]);
     let konex = of("--market KONEX");
     assert!(konex.contains(" scope=KONEX/stock names=whole "), "{konex}");
     assert_eq!(rows(&konex).len(), 2);

@@ -8,6 +8,7 @@ mod support;
 mod cli; // help, errors, exit codes, secrets
 mod db; // the private cluster, roles, migrations
 mod extract; // sessions, scopes, what a source lacks
+mod faults; // damaged source files: what of it is found
 mod load; // broken streams, killed stages, refusals
 mod marcap; // yearly files over HTTP
 mod pipe; // the whole, on fixtures and on real data, on both storage backends

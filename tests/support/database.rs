@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -290,10 +291,13 @@ impl Db {
         );
     }
 
-    /// Waits until a condition holds; a test that waits for ever is ended by its runner.
+    /// Waits until a condition holds, for a minute.
+    #[track_caller]
     pub fn wait_until(&self, condition: &str) {
+        let begun = Instant::now();
         while self.value(&format!("SELECT {condition}")) != "t" {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {condition}");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

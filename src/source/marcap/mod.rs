@@ -47,8 +47,8 @@ static CHANGE: Rule = rule(
     Severity::Reject,
     "change, change code and change ratio contradict each other",
     "Code 1 and 4 mean up, 2 and 5 down, 0 and 3 unchanged; ratio = change / (close - change) within 0.0051 points. \
-     Holds for all 489,645 rows of the reference data. The base price is made from the change. A row without a ratio in \
-     a file that has them is flagged.",
+     Holds for all 489,645 rows of the reference data. The base price is made from the change: bars are rejected, caps \
+     and masters flagged. A row without a ratio in a file that has them is flagged.",
 );
 static MARKET: Rule = rule(
     "marcap.market_agrees",
@@ -369,16 +369,15 @@ impl Quote {
 
     fn contradiction(&self, dataset: &str) -> Option<(&'static Rule, String)> {
         if dataset == "ohlcv" {
-            let shown = || {
-                format!(
-                    "Changes={} ChangeCode={} ratio={:?} Close={}",
-                    self.changes, self.change_code, self.ratio, self.close
-                )
-            };
-            (!self.change_agrees()).then(|| (&CHANGE, shown()))
+            (!self.change_agrees()).then(|| (&CHANGE, self.show_change()))
         } else {
             (!self.cap_agrees()).then(|| (&CAP, self.show_cap()))
         }
+    }
+
+    fn show_change(&self) -> String {
+        let ratio = self.ratio.map_or_else(String::new, |ratio| ratio.to_string());
+        format!("Changes={} ChangeCode={} ratio={ratio} Close={}", self.changes, self.change_code, self.close)
     }
 
     fn show_cap(&self) -> String {
@@ -409,17 +408,18 @@ impl Quote {
         }
     }
 
-    /// What is odd about the row: its prices matter to bars alone.
+    /// What is odd about the row. What rejects bars flags the others, and the other way round.
     fn remarks(&self, dataset: &str, has_ratios: bool) -> Vec<(&'static Rule, String)> {
         let mut remarks = Vec::new();
         if !self.market_agrees {
             remarks.push((&MARKET, format!("Market={} and another MarketId", self.market)));
         }
-        if dataset != "ohlcv" {
-            return remarks;
-        }
         if self.ratio.is_none() && has_ratios {
             remarks.push((&CHANGE, "the ratio is missing".to_owned()));
+        }
+        if dataset != "ohlcv" {
+            remarks.extend((!self.change_agrees()).then(|| (&CHANGE, self.show_change())));
+            return remarks;
         }
         if !self.cap_agrees() {
             remarks.push((&CAP, self.show_cap()));

@@ -108,9 +108,13 @@ impl Survey {
 /// The starts of the runs that are not part of the longest ascending order of dates, or of far fewer rows than a
 /// session has, when they are few and short.
 fn strays(runs: &[Run]) -> Vec<usize> {
-    let mut dates: Vec<NaiveDate> = runs.iter().map(|r| r.date).collect();
-    dates.sort_unstable();
-    dates.dedup();
+    let mut rows_of = BTreeMap::new();
+    for run in runs {
+        *rows_of.entry(run.date).or_insert(0) += run.length;
+    }
+    let largest = rows_of.values().copied().max().unwrap_or(0);
+    let is_small = |run: &Run| rows_of[&run.date] * SMALLEST_SHARE < largest;
+    let dates: Vec<NaiveDate> = rows_of.keys().copied().collect();
     // The heaviest ascending chain that ends at each date: (rows, its last run).
     let mut best: Vec<(usize, Option<usize>)> = vec![(0, None); dates.len()];
     let mut before: Vec<Option<usize>> = vec![None; runs.len()];
@@ -118,7 +122,7 @@ fn strays(runs: &[Run]) -> Vec<usize> {
         let place = dates.partition_point(|d| *d < run.date);
         let (rows, last) = best[..=place].iter().copied().max_by_key(|(rows, _)| *rows).unwrap_or((0, None));
         before[at] = last;
-        best[place] = (rows + run.length, Some(at));
+        best[place] = (rows + if is_small(run) { 0 } else { run.length }, Some(at));
     }
     let mut in_order = vec![false; runs.len()];
     let mut at = best.iter().max_by_key(|(rows, _)| *rows).and_then(|(_, last)| *last);
@@ -132,14 +136,7 @@ fn strays(runs: &[Run]) -> Vec<usize> {
     if out_of_order * 10 > total {
         return Vec::new();
     }
-    let mut rows_of = BTreeMap::new();
-    for run in runs {
-        *rows_of.entry(run.date).or_insert(0) += run.length;
-    }
-    let largest = rows_of.values().copied().max().unwrap_or(0);
-    let is_stray = |run: &Run, in_order: bool| {
-        run.length <= LONGEST_STRAY && (!in_order || rows_of[&run.date] * SMALLEST_SHARE < largest)
-    };
+    let is_stray = |run: &Run, in_order: bool| run.length <= LONGEST_STRAY && (!in_order || is_small(run));
     runs.iter().zip(in_order).filter(|(run, kept)| is_stray(run, *kept)).map(|(run, _)| run.start).collect()
 }
 
@@ -171,6 +168,8 @@ mod tests {
         // The last row of the 3rd, moved to a Sunday; the last row of the file, moved into the future.
         assert_eq!(strays(&runs(&[(2, 100), (3, 99), (7, 1), (8, 99), (30, 1)])), vec![199, 299]);
         assert_eq!(strays(&runs(&[(2, 100), (3, 99), (7, 60), (8, 99)])), Vec::<usize>::new());
+        // The last row but one: the last is where it belongs.
+        assert_eq!(strays(&runs(&[(2, 100), (3, 98), (30, 1), (3, 1)])), vec![198]);
     }
 
     #[test]
