@@ -83,6 +83,14 @@ pub enum Error {
     )]
     Upstream { code: u8, reason: String },
 
+    /// A signal asked us to stop: 2 is SIGINT, 15 SIGTERM.
+    #[error("stopped by {}", if *signal == 2 { "Ctrl-C" } else { "a signal" })]
+    #[diagnostic(
+        code(kdata::interrupted),
+        help("run the same again: what was answered is kept and not asked for again")
+    )]
+    Interrupted { signal: u8 },
+
     /// The database answered with an error.
     #[error("database: {what}")]
     #[diagnostic(code(kdata::database), help("{help}"))]
@@ -114,6 +122,7 @@ impl Error {
             Self::Locked { .. } => 8,
             Self::NotPublished { .. } => 9,
             Self::Upstream { code, .. } => *code,
+            Self::Interrupted { signal } => 128 + signal,
         }
     }
 
@@ -125,6 +134,26 @@ impl Error {
     /// A usage error.
     pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Usage { what: what.into(), help: help.into() }
+    }
+
+    /// The same error with the place where it arose before its message.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        match &mut self {
+            Self::Usage { what, .. }
+            | Self::Gate { what, .. }
+            | Self::Source { what, .. }
+            | Self::Stream { what, .. }
+            | Self::Refused { what, .. }
+            | Self::Credentials { what, .. }
+            | Self::Partial { what, .. }
+            | Self::Locked { what, .. }
+            | Self::NotPublished { what, .. }
+            | Self::Database { what, .. }
+            | Self::Io { what, .. } => *what = format!("{place}: {what}"),
+            Self::Upstream { .. } | Self::Interrupted { .. } | Self::ClosedOutput => {}
+        }
+        self
     }
 
     /// An error of reading or writing; a closed standard output is told apart.

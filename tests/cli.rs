@@ -79,7 +79,7 @@ fn wrong_words_are_answered_with_right_ones() {
 #[test]
 fn usage_errors_say_what_to_do() {
     let mut work = Work::new();
-    work.kdata("extract ohlcv --date today").fails(2, &["no source is set up", "set KDATA_MARCAP"]);
+    work.kdata("extract ohlcv --date today").fails(2, &["no source of ohlcv is set up", "set KDATA_MARCAP"]);
     work.kdata("extract ohlcv --source marcap --date 2024-01-02").fails(2, &["KDATA_MARCAP is not set"]);
     work.kdata("extract ohlcv --source marcap").fails(2, &["no day is given", "--date today"]);
     work.kdata("extract ohlcv --source marcap --date 2024-13-01").fails(2, &["\"2024-13-01\" is not a day"]);

@@ -97,15 +97,16 @@ fn days_are_resolved_in_seoul() {
         assert!(run.stderr.contains(&format!("ohlcv of {session} from marcap")), "{day}: {}", run.stderr);
         assert!(rows(&run.ok()).iter().all(|row| row[7..].starts_with(session)), "{day}");
     }
-    work.kdata("extract ohlcv --date today").fails(9, &["2024-01-09 closes at 15:30"]);
+    work.kdata("extract ohlcv --date today")
+        .fails(9, &["of the session 2024-01-09 from 2024-01-09 15:30 KST"]);
 }
 
 #[test]
 fn what_is_not_published_yet_is_code_9() {
     let mut work = work();
     for (now, day, says) in [
-        ("2024-01-08T15:29:59+09:00", "2024-01-08", "closes at 15:30 KST; it is 2024-01-08 15:29 now"),
-        (NOW, "2026-11-24", "2026-11-24 closes at 15:30"),
+        ("2024-01-08T15:29:59+09:00", "2024-01-08", "from 2024-01-08 15:30 KST; it is 2024-01-08 15:29 now"),
+        (NOW, "2026-11-24", "2026-11-24 from 2026-11-24 15:30"),
         (NOW, "2026-11-20", "marcap ends at 2026-01-07"),
         (NOW, "2025-03-04", "marcap has no file of 2025"),
     ] {

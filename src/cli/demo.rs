@@ -6,7 +6,6 @@ use super::{Context, promote, report};
 use crate::dataset::{self, Dataset};
 use crate::db::{Database, Target};
 use crate::error::{Error, Result};
-use crate::market::Market;
 use crate::settings::Settings;
 use crate::source::{Job, Source};
 use crate::stage::promote::Options;
@@ -56,7 +55,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let job = job(dataset, (from, last), args.seed, context, &settings);
         let batch = stage::run::run(Source::Sim, &job, &database, MaxRejects::Percent(1.0))?.batch;
         let promoted = block_on(async {
-            let staged = stage::promote::staged(&database.place.connect().await?, Some(batch)).await?;
+            let staged =
+                stage::promote::staged(&database.place.connect().await?, Some(batch), &settings).await?;
             let [batch] = staged.as_slice() else { unreachable!("one batch was asked for") };
             stage::promote::promote(&database.place, batch, Options::default()).await
         })?;
@@ -84,16 +84,7 @@ fn job<'a>(
     context: &'a Context,
     settings: &'a Settings,
 ) -> Job<'a> {
-    Job {
-        dataset,
-        from,
-        to,
-        codes: None,
-        markets: Market::ALL.to_vec(),
-        seed,
-        now: context.now,
-        run: context.run_id(),
-        calendar: &context.calendar,
-        settings,
-    }
+    let now = (context.now, context.run_id());
+    // Nothing is asked of anybody: no state is kept.
+    Job { seed, ..Job::new(dataset, (from, to), now, &context.calendar, settings, std::env::temp_dir()) }
 }

@@ -6,9 +6,12 @@ use std::time::Instant;
 
 use super::{Context, printer, range};
 use crate::dataset::Dataset;
+use crate::db::Place;
+use crate::db::cluster::home;
 use crate::error::{Error, Result};
 use crate::market::{Day, Market, StockCode};
-use crate::source::{self, Job, Source};
+use crate::source::{self, Job, Plan, Source, Universe};
+use crate::stage::block_on;
 use crate::{stage, stream};
 
 const EXAMPLES: &str = "\
@@ -27,7 +30,7 @@ pub(super) struct Args {
     #[command(flatten)]
     range: range::Range,
     /// Which source; absent: the best that is set up
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(source::PREFERENCE.iter().map(|s| s.name())))]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(source::ALL.iter().map(|s| s.name())))]
     source: Option<String>,
     /// Only these codes, separated by commas; - reads them from stdin. Default: all that were listed then
     #[arg(long, value_name = "A,B")]
@@ -35,6 +38,15 @@ pub(super) struct Args {
     /// Only these markets
     #[arg(long, value_name = "KOSPI,KOSDAQ,KONEX", value_delimiter = ',', value_parser = market)]
     market: Vec<Market>,
+    /// Only these indices, for index-components: 1028 (KOSPI 200), 2203 (KOSDAQ 150)
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = index)]
+    index: Vec<String>,
+    /// Parse the answers kept from before again, without a call
+    #[arg(long)]
+    replay: bool,
+    /// Show what would be asked, how many calls and how long; ask nothing
+    #[arg(long, conflicts_with = "replay")]
+    dry_run: bool,
     /// Seed of the simulated market
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -42,6 +54,11 @@ pub(super) struct Args {
 
 fn market(text: &str) -> std::result::Result<Market, String> {
     Market::parse(text.as_bytes()).ok_or_else(|| "expected KOSPI, KOSDAQ or KONEX".into())
+}
+
+fn index(text: &str) -> std::result::Result<String, String> {
+    let plain = (2..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    plain.then(|| text.to_owned()).ok_or_else(|| "expected an index code, e.g. 1028 for KOSPI 200".into())
 }
 
 /// Runs the command.
@@ -57,16 +74,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let sessions = job.sessions().len();
     context.printer.remark(what(&job, source, sessions));
-    let out = std::io::stdout().lock();
-    let counts = crate::stage::block_on(stage::extract::extract(source, &job, out))?;
-    if counts.missing > 0 && args.codes.is_some() {
+    if args.dry_run {
+        let plan = block_on(stage::extract::plan(source, &job))?;
+        return context.printer.line(plan_text(&plan));
+    }
+    let counts = block_on(async {
+        let _listening = super::stop_on_signals(&job.stop, context.printer);
+        stage::extract::extract(source, &job, std::io::stdout().lock()).await
+    })?;
+    if counts.missing > 0 && (args.codes.is_some() || source.asks_by_code(args.dataset.name)) {
         return Err(Error::Partial {
             what: format!(
                 "{} could not give {} of the codes or sessions asked for",
                 source.name(),
                 counts.missing
             ),
-            help: "the stream is good and marks them #missing; check the codes, or ask another source".into(),
+            help: "the stream is good and marks them #missing; promote takes it when they are few: check the codes, run \
+                   again later, or ask another source"
+                .into(),
         });
     }
     if counts.missing > 0 {
@@ -90,26 +115,57 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
 /// Everything that can be wrong before a source is asked.
 fn prepare<'a>(args: &Args, context: &'a Context) -> Result<(Source, Job<'a>)> {
     let (from, to) = args.range.resolve(&context.calendar, context.today())?;
+    let (calendar, settings) = (&context.calendar, &context.settings);
     let source = match &args.source {
         Some(name) => Source::find(name).expect("one of the possible values"),
-        None => source::preferred(&context.settings)?,
+        None => {
+            let last = calendar.sessions(from, to).last().copied();
+            source::preferred(args.dataset.name, last, calendar, context.now, settings)?
+        }
     };
-    let job = Job {
-        dataset: args.dataset,
-        from,
-        to,
+    let state = home(settings)?;
+    let now = (context.now, context.run_id());
+    let mut job = Job {
         codes: args.codes.as_deref().map(codes).transpose()?,
         markets: Market::ALL
             .into_iter()
             .filter(|m| args.market.is_empty() || args.market.contains(m))
             .collect(),
+        indices: args.index.clone(),
         seed: args.seed,
-        now: context.now,
-        run: context.run_id(),
-        calendar: &context.calendar,
-        settings: &context.settings,
+        replay: args.replay,
+        progress: context.printer.progress(),
+        ..Job::new(args.dataset, (from, to), now, calendar, settings, state)
     };
+    if source.asks_by_code(args.dataset.name) && !job.sessions().is_empty() {
+        job.universe = universe(&job, context)?;
+    }
     Ok((source, job))
+}
+
+/// Who was listed, from the database where there is one that knows; else the source's own master has to do.
+fn universe(job: &Job, context: &Context) -> Result<Option<Universe>> {
+    if !Place::exists(&context.settings)? {
+        return Ok(None);
+    }
+    let known = block_on(async {
+        let database = context.database().await?;
+        stage::extract::universe(&database.place, job.from, job.to).await
+    });
+    match known {
+        Ok(universe) => Ok(Some(universe).filter(|universe| !universe.is_empty())),
+        Err(error) => {
+            context.printer.warning(format!("who was listed is taken from the source itself: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+/// What would be asked.
+fn plan_text(plan: &Plan) -> String {
+    let minutes = plan.seconds / 60.0;
+    let time = if minutes < 1.0 { format!("{:.0} s", plan.seconds) } else { format!("{minutes:.0} min") };
+    format!("{} calls, about {time} at the configured rate{}", printer::count(plan.calls), plan.remark)
 }
 
 /// The resolved sessions in a line, also why there is none.

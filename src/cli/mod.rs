@@ -25,6 +25,7 @@ use crate::db::{Database, Target};
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::market::{Calendar, kst_date};
 use crate::settings::Settings;
+use crate::source::Stop;
 use printer::Printer;
 
 const EXAMPLES: &str = "\
@@ -185,6 +186,31 @@ fn dataset_parser() -> impl clap::builder::TypedValueParser<Value = &'static Dat
     use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
     let names = dataset::ALL.iter().map(|d| PossibleValue::new(d.name).help(d.about));
     PossibleValuesParser::new(names).map(|name| dataset::find(&name).expect("one of the possible values"))
+}
+
+/// The first signal asks the run to stop at its next safe point, the second ends it at once.
+fn stop_on_signals(stop: &Stop, printer: Printer) -> tokio::task::JoinHandle<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let kinds = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        // Without handlers the default holds: signals end the process.
+        let (Ok(mut interrupt), Ok(mut terminate)) = kinds else { return };
+        let mut told = false;
+        loop {
+            let number = tokio::select! {
+                _ = interrupt.recv() => 2,
+                _ = terminate.recv() => 15,
+            };
+            if told {
+                #[expect(clippy::exit, reason = "the second signal wants it at once")]
+                std::process::exit(128 + i32::from(number));
+            }
+            told = true;
+            printer.remark("stopping after what is under way; once more to stop at once");
+            stop.raise(number);
+        }
+    })
 }
 
 /// Nothing is piped in: show how to use the command.

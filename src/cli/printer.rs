@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
 use crate::error::{Error, Result};
+use crate::source::Progress;
 
 /// Decides what is shown.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,15 @@ impl Printer {
         if !self.quiet {
             // A closed stderr is no reason to fail.
             let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// Tells how far a run is, on a terminal.
+    pub(super) fn progress(self) -> Progress {
+        if !self.quiet && std::io::stderr().is_terminal() {
+            Progress::on_terminal()
+        } else {
+            Progress::default()
         }
     }
 

@@ -35,7 +35,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let database = context.database().await?;
         // Here, and not in every command: what only reads must not change what clients see.
         migrate::sync_calendar(&mut database.place.connect().await?, &context.calendar).await?;
-        let batches = promote::staged(&database.place.connect().await?, args.batch).await?;
+        let batches =
+            promote::staged(&database.place.connect().await?, args.batch, &context.settings).await?;
         if batches.is_empty() {
             context.printer.remark("promote: nothing is staged");
         }

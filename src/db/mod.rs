@@ -64,6 +64,11 @@ impl Place {
         Ok(place)
     }
 
+    /// Is there a database that could be asked, without making one?
+    pub fn exists(settings: &Settings) -> Result<bool> {
+        Ok(settings.database_url.is_some() || cluster::home(settings)?.join("data/PG_VERSION").exists())
+    }
+
     async fn create_database(&self, cluster: &Cluster, target: Target) -> Result<()> {
         let server = Self { config: cluster.config("postgres"), started: None }.connect().await?;
         let name = target.database();

@@ -4,11 +4,18 @@
 //! A source works in two steps: `open` finds out what it can give (and fails before anything is written),
 //! then `write` puts rows and marks into the stream, ascending by session and key.
 
+pub mod http;
 pub mod marcap;
+mod progress;
+pub mod published;
+mod rows;
 pub mod sim;
+mod stop;
+mod universe;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -18,7 +25,13 @@ use crate::market::{Calendar, Market, StockCode};
 use crate::settings::Settings;
 use crate::stream::{Finality, Names, Preamble, Stage, Writer};
 
+pub use progress::Progress;
+pub use rows::Rows;
+pub use stop::Stop;
+pub use universe::{Listing, Universe};
+
 /// What is asked of a source.
+#[derive(Debug)]
 pub struct Job<'a> {
     /// Of which dataset.
     pub dataset: &'static Dataset,
@@ -26,12 +39,18 @@ pub struct Job<'a> {
     pub from: NaiveDate,
     /// Last day of the range.
     pub to: NaiveDate,
-    /// Only these codes; all that were listed then when absent.
+    /// Only these codes; all that were listed then when absent. ETFs for their portfolios.
     pub codes: Option<BTreeSet<StockCode>>,
     /// Only these markets.
     pub markets: Vec<Market>,
+    /// Only these indices (1028 KOSPI 200, 2203 KOSDAQ 150); the source's default when empty.
+    pub indices: Vec<String>,
+    /// The names listed on the sessions of the range, as far as the stock master in the database tells.
+    pub universe: Option<Universe>,
     /// The seed of a simulated market.
     pub seed: u64,
+    /// Parse the kept answers again, without a call.
+    pub replay: bool,
     /// The present instant.
     pub now: DateTime<Utc>,
     /// The run's id.
@@ -40,9 +59,44 @@ pub struct Job<'a> {
     pub calendar: &'a Calendar,
     /// The settings.
     pub settings: &'a Settings,
+    /// The folder of limits, tokens, breakers and the spool.
+    pub state: PathBuf,
+    /// Told what has been done.
+    pub progress: Progress,
+    /// Tells when to stop.
+    pub stop: Stop,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// All names of all markets in a range of days.
+    pub fn new(
+        dataset: &'static Dataset,
+        (from, to): (NaiveDate, NaiveDate),
+        (now, run): (DateTime<Utc>, String),
+        calendar: &'a Calendar,
+        settings: &'a Settings,
+        state: PathBuf,
+    ) -> Self {
+        Self {
+            dataset,
+            from,
+            to,
+            codes: None,
+            markets: Market::ALL.to_vec(),
+            indices: Vec::new(),
+            universe: None,
+            seed: 1,
+            replay: false,
+            now,
+            run,
+            calendar,
+            settings,
+            state,
+            progress: Progress::default(),
+            stop: Stop::default(),
+        }
+    }
+
     /// The sessions of the range.
     pub fn sessions(&self) -> &[NaiveDate] {
         self.calendar.sessions(self.from, self.to)
@@ -53,6 +107,32 @@ impl Job<'_> {
         self.markets.contains(&market) && self.codes.as_ref().is_none_or(|codes| codes.contains(&code))
     }
 
+    /// The job in one line, the same for the same job: what a run that failed goes on with.
+    fn line(&self, source: Source) -> String {
+        let markets: Vec<_> = self.markets.iter().map(|m| m.as_str()).collect();
+        let codes: Vec<_> = self.codes.iter().flatten().map(StockCode::as_str).collect();
+        format!(
+            "{} {} {} {} {} {} {} {}",
+            source.name(),
+            self.dataset.name,
+            self.from,
+            self.to,
+            markets.join(","),
+            codes.join(","),
+            self.indices.join(","),
+            self.finality(source).as_str()
+        )
+    }
+
+    /// Will the source's answers of all sessions still change?
+    fn finality(&self, source: Source) -> Finality {
+        let is_final = |session: &NaiveDate| {
+            published::state(source, self.dataset.name, *session, self.calendar, self.now)
+                == published::State::Final
+        };
+        if self.sessions().iter().all(is_final) { Finality::Final } else { Finality::Provisional }
+    }
+
     /// Marks the codes that were asked for and never came.
     fn mark_missing<W: Write>(&self, seen: &BTreeSet<StockCode>, writer: &mut Writer<W>) -> Result<()> {
         for code in self.codes.iter().flatten().filter(|code| !seen.contains(code)) {
@@ -61,7 +141,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The preamble of an ordered, final stream of shares; adapters change what differs.
+    /// The preamble of an ordered stream of shares; adapters change what differs.
     pub fn preamble(&self, source: Source, names: Names, provides: &str) -> Preamble {
         let markets: Vec<_> = self.markets.iter().map(|m| m.as_str()).collect();
         Preamble {
@@ -73,7 +153,7 @@ impl Job<'_> {
             to: self.to,
             scope: format!("{}/stock", markets.join(",")),
             names: if self.codes.is_some() { Names::List } else { names },
-            finality: Finality::Final,
+            finality: self.finality(source),
             provides: provides.to_owned(),
             ordered: true,
             value_unit: 1,
@@ -91,8 +171,25 @@ pub enum Source {
     Sim,
 }
 
-/// The sources, best first: a lower one never overwrites a higher one's final data.
-pub const PREFERENCE: &[Source] = &[Source::Marcap, Source::Sim];
+/// All sources.
+pub const ALL: &[Source] = &[Source::Marcap, Source::Sim];
+
+/// Which sources serve a dataset, best first: a lower one never overwrites a higher one's data of the same finality.
+const PREFERENCE: &[(&str, &[Source])] = &[
+    ("stocks", &[Source::Marcap, Source::Sim]),
+    ("ohlcv", &[Source::Marcap, Source::Sim]),
+    ("market-cap", &[Source::Marcap, Source::Sim]),
+];
+
+/// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
+pub fn preference(dataset: &str, settings: &Settings) -> Vec<Source> {
+    let shipped =
+        PREFERENCE.iter().find(|(name, _)| *name == dataset).map_or(&[][..], |(_, sources)| sources);
+    let mut sources = shipped.to_vec();
+    let place = |source: &Source| settings.sources.iter().position(|name| name == source.name());
+    sources.sort_by_key(|source| place(source).unwrap_or(usize::MAX));
+    sources
+}
 
 impl Source {
     /// The name on the command line and in streams.
@@ -105,13 +202,7 @@ impl Source {
 
     /// The source of that name.
     pub fn find(name: &str) -> Option<Self> {
-        PREFERENCE.iter().copied().find(|s| s.name() == name)
-    }
-
-    /// The place in the order of preference, 1 is best; unknown names come last.
-    pub fn rank(name: &str) -> i32 {
-        let place = PREFERENCE.iter().position(|s| s.name() == name).unwrap_or(PREFERENCE.len());
-        i32::try_from(place).map_or(i32::MAX, |p| p + 1)
+        ALL.iter().copied().find(|s| s.name() == name)
     }
 
     /// Is the source set up? Simulated data are never taken unasked.
@@ -126,14 +217,42 @@ impl Source {
     pub fn is_simulated(name: &str) -> bool {
         name == Self::Sim.name()
     }
+
+    /// Does it ask code by code, so that it needs to know who was listed?
+    pub fn asks_by_code(self, _dataset: &str) -> bool {
+        match self {
+            Self::Marcap | Self::Sim => false,
+        }
+    }
 }
 
-/// The first source of the preference list that is set up.
-pub fn preferred(settings: &Settings) -> Result<Source> {
-    PREFERENCE.iter().copied().find(|s| s.is_configured(settings)).ok_or_else(|| {
+/// The first source of the preference list that is set up and has published the last session asked for; one that is
+/// set up and has not, where there is no other: it will say since when.
+pub fn preferred(
+    dataset: &str,
+    last: Option<NaiveDate>,
+    calendar: &Calendar,
+    now: DateTime<Utc>,
+    settings: &Settings,
+) -> Result<Source> {
+    let serving = preference(dataset, settings);
+    let ready: Vec<Source> = serving.iter().copied().filter(|s| s.is_configured(settings)).collect();
+    let has = |source: &&Source| {
+        last.is_none_or(|session| {
+            !matches!(
+                published::state(**source, dataset, session, calendar, now),
+                published::State::NotYet { .. }
+            )
+        })
+    };
+    let names: Vec<_> = serving.iter().map(|s| s.name()).collect();
+    ready.iter().find(has).or(ready.first()).copied().ok_or_else(|| {
         Error::usage(
-            "no source is set up",
-            "set KDATA_MARCAP to the folder (or base URL) of marcap's yearly files, or try --source sim",
+            format!("no source of {dataset} is set up"),
+            format!(
+                "set up one of {}: .env.example says how (marcap needs no key), or try --source sim",
+                names.join(", ")
+            ),
         )
     })
 }
@@ -143,36 +262,98 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     marcap::RULES.into_iter()
 }
 
+/// What a job will ask, as far as it is known before.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Plan {
+    /// Calls over the network.
+    pub calls: u64,
+    /// At the configured rate.
+    pub seconds: f64,
+    /// What else is to be said, beginning with a separator.
+    pub remark: String,
+}
+
+impl Plan {
+    /// So many calls at a rate.
+    pub fn new(calls: usize, rate: f64) -> Self {
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+        Self { calls: calls.into(), seconds: f64::from(calls) / rate, remark: String::new() }
+    }
+}
+
 /// A source that was opened for a job.
-pub enum Opened {
+pub enum Opened<'a> {
     /// Yearly files.
     Marcap(marcap::Extract),
     /// The simulated market.
     Sim(Box<sim::Extract>),
+    /// Until the first source that borrows its job.
+    #[doc(hidden)]
+    Never(std::convert::Infallible, &'a ()),
 }
 
-impl Opened {
+impl<'a> Opened<'a> {
     /// Finds out what the source can give; nothing is written yet.
-    pub async fn open(source: Source, job: &Job<'_>) -> Result<Self> {
+    pub async fn open(source: Source, job: &'a Job<'a>) -> Result<Self> {
+        if !preference(job.dataset.name, job.settings).contains(&source) {
+            let serving: Vec<_> =
+                preference(job.dataset.name, job.settings).iter().map(|s| s.name()).collect();
+            return Err(Error::usage(
+                format!("{} has no {}", source.name(), job.dataset.name),
+                format!("take one of {}", serving.join(", ")),
+            ));
+        }
         Ok(match source {
             Source::Marcap => Self::Marcap(marcap::Extract::open(job).await?),
             Source::Sim => Self::Sim(Box::new(sim::Extract::open(job)?)),
         })
     }
 
+    /// What it will ask.
+    pub fn plan(&self, _job: &Job) -> Plan {
+        match self {
+            Self::Marcap(_) | Self::Sim(_) => Plan { remark: ": local files".into(), ..Plan::default() },
+            Self::Never(never, ()) => match *never {},
+        }
+    }
+
     /// What the stream will say of itself.
     pub fn preamble(&self, job: &Job) -> Preamble {
         match self {
+            Self::Never(never, ()) => match *never {},
             Self::Marcap(extract) => extract.preamble(job),
             Self::Sim(extract) => extract.preamble(job),
         }
     }
 
     /// Writes rows and marks.
-    pub fn write<W: Write>(self, job: &Job, writer: &mut Writer<W>) -> Result<()> {
+    #[expect(clippy::unused_async, reason = "sources that ask over the network wait here")]
+    pub async fn write<W: Write>(self, job: &Job<'_>, writer: &mut Writer<W>) -> Result<()> {
         match self {
+            Self::Never(never, ()) => match never {},
             Self::Marcap(extract) => extract.write(job, writer),
             Self::Sim(extract) => extract.write(job, writer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset;
+
+    #[test]
+    fn every_dataset_has_sources_and_every_source_serves_one() {
+        for dataset in dataset::ALL {
+            assert!(PREFERENCE.iter().any(|(name, _)| *name == dataset.name), "{}", dataset.name);
+        }
+        for (name, sources) in PREFERENCE {
+            assert!(dataset::find(name).is_some(), "{name}");
+            assert!(sources.ends_with(&[Source::Sim]), "{name}");
+        }
+        for source in ALL {
+            assert!(PREFERENCE.iter().any(|(_, sources)| sources.contains(source)), "{}", source.name());
+            assert_eq!(Source::find(source.name()), Some(*source));
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use std::io::Write;
 
+use chrono::NaiveDate;
+
+use crate::db::{Place, failed};
 use crate::error::{Error, Result};
-use crate::market::{Day, Hours, kst};
-use crate::source::{Job, Opened, Source};
+use crate::market::{Day, Isin, Market, SecurityType, StockCode, kst};
+use crate::source::published::{self, State};
+use crate::source::{Job, Listing, Opened, Plan, Source, Universe};
 use crate::stream::{self, Counts, Names, Writer};
 
 /// Runs a job. Whatever fails is written into the stream as `#abort`, so that the next stage passes it on.
@@ -21,7 +25,11 @@ pub async fn extract<W: Write>(source: Source, job: &Job<'_>, mut out: W) -> Res
         None => job.preamble(source, Names::Whole, "all"),
     };
     let mut writer = Writer::new(&mut out, &preamble)?;
-    let written = opened.map_or(Ok(()), |opened| opened.write(job, &mut writer));
+    let written = match opened {
+        Some(opened) => opened.write(job, &mut writer).await,
+        None => Ok(()),
+    };
+    job.progress.clear();
     match written {
         Ok(()) => writer.finish(),
         Err(Error::ClosedOutput) => Err(Error::ClosedOutput),
@@ -32,8 +40,13 @@ pub async fn extract<W: Write>(source: Source, job: &Job<'_>, mut out: W) -> Res
     }
 }
 
+/// What a job would ask, without asking it.
+pub async fn plan(source: Source, job: &Job<'_>) -> Result<Plan> {
+    Ok(open(source, job).await?.map_or_else(Plan::default, |opened| opened.plan(job)))
+}
+
 /// Opens the source; `None` when the market was closed on every day asked for.
-async fn open(source: Source, job: &Job<'_>) -> Result<Option<Opened>> {
+async fn open<'a>(source: Source, job: &'a Job<'a>) -> Result<Option<Opened<'a>>> {
     for date in [job.from, job.to] {
         if job.calendar.day(date) == Day::Unknown {
             let (first, last) = job.calendar.covers();
@@ -46,20 +59,41 @@ async fn open(source: Source, job: &Job<'_>) -> Result<Option<Opened>> {
     let Some(last) = job.sessions().last() else {
         return Ok(None);
     };
-    let now = job.now.with_timezone(&kst()).naive_local();
-    let close = match job.calendar.day(*last) {
-        Day::Session(Some(Hours { close, .. })) => close,
-        _ => chrono::NaiveTime::MIN,
-    };
-    if last.and_time(close) > now {
+    if let State::NotYet { from } = published::state(source, job.dataset.name, *last, job.calendar, job.now) {
+        let now = job.now.with_timezone(&kst()).format("%F %H:%M");
         return Err(Error::NotPublished {
             what: format!(
-                "the session {last} closes at {} KST; it is {} now",
-                close.format("%H:%M"),
-                now.format("%F %H:%M")
+                "{} has {} of the session {last} from {} KST; it is {now} now",
+                source.name(),
+                job.dataset.name,
+                from.format("%F %H:%M"),
             ),
-            help: "ask for an earlier session, or run again after the close".into(),
+            help: "ask for an earlier session, take another source, or run again then".into(),
         });
     }
     Opened::open(source, job).await.map(Some)
+}
+
+/// The names listed on the sessions of a range as the stock master tells, those included that were delisted later.
+/// Empty where it does not reach.
+pub async fn universe(place: &Place, from: NaiveDate, to: NaiveDate) -> Result<Universe> {
+    let client = place.connect().await?;
+    let rows = client
+        .query(include_str!("../../sql/report/universe.sql"), &[&from, &to])
+        .await
+        .map_err(failed("cannot read who was listed"))?;
+    let mut universe = Universe::default();
+    for row in rows {
+        let (code, isin): (&str, Option<&str>) = (row.get(0), row.get(5));
+        let market = Market::parse(row.get::<_, &str>(3).as_bytes());
+        let kind = SecurityType::parse(row.get::<_, &str>(4).as_bytes());
+        // What an older kdata wrote and this one does not know is nobody's to ask for.
+        let (Some(code), Some(market), Some(kind)) = (StockCode::parse(code.as_bytes()), market, kind) else {
+            continue;
+        };
+        let isin = isin.and_then(|isin| Isin::parse(isin.as_bytes()));
+        let (from, until) = (row.get(1), row.get(2));
+        universe.add(code, Listing { from, until, market, kind, isin, name: row.get(6) });
+    }
+    Ok(universe)
 }

@@ -15,7 +15,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Once;
 
 pub use database::{Db, Session, cluster};
-pub use server::{Reply, Server};
+#[allow(unused_imports, reason = "the vendors that use all of it follow")]
+pub use server::{Reply, Request, Server};
 pub use sheet::Sheet;
 pub use stream::{Stream, reseal};
 

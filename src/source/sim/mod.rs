@@ -169,17 +169,12 @@ mod tests {
     /// Rows by their fields, in the order of the stream.
     fn extract(dataset: &str, (from, to): Range, codes: &[StockCode], seed: u64) -> Result<Vec<Vec<String>>> {
         let (calendar, settings) = (Calendar::shipped(), Settings::from_environment()?);
+        let now = (settings.now(), "test".into());
+        let range = (from, to);
         let job = Job {
-            dataset: dataset::find(dataset).unwrap(),
-            from,
-            to,
             codes: (!codes.is_empty()).then(|| codes.iter().copied().collect()),
-            markets: Market::ALL.to_vec(),
             seed,
-            now: settings.now(),
-            run: "test".into(),
-            calendar: &calendar,
-            settings: &settings,
+            ..Job::new(dataset::find(dataset).unwrap(), range, now, &calendar, &settings, "/".into())
         };
         let opened = Extract::open(&job)?;
         let mut out = Vec::new();

@@ -13,7 +13,8 @@ use crate::db::ledger::{self, About, Remark, Run};
 use crate::db::merge::{Merge, Written};
 use crate::db::{Place, failed};
 use crate::error::{Error, Result};
-use crate::source::PREFERENCE;
+use crate::settings::Settings;
+use crate::source;
 use crate::stream::Counts;
 
 const JOB: &str = include_str!("../../../sql/promote/job.sql");
@@ -43,6 +44,8 @@ pub struct Batch {
     pub range: (NaiveDate, NaiveDate),
     pub rows: u64,
     provides: Vec<String>,
+    /// The sources of the dataset, best first.
+    sources: Vec<&'static str>,
 }
 
 /// What promoting a batch did.
@@ -65,7 +68,7 @@ pub struct Receipt {
 }
 
 /// The batches that wait, masters first: other datasets are compared with them.
-pub async fn staged(client: &Client, only: Option<i64>) -> Result<Vec<Batch>> {
+pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> Result<Vec<Batch>> {
     let rows = client
         .query(
             "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, state FROM ops.batches \
@@ -98,6 +101,7 @@ pub async fn staged(client: &Client, only: Option<i64>) -> Result<Vec<Batch>> {
                 range: (row.get(3), row.get(4)),
                 rows: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
                 provides: row.get(6),
+                sources: source::preference(name, settings).iter().map(|s| s.name()).collect(),
             })
         })
         .collect()
@@ -261,8 +265,7 @@ async fn hold_back(
     options: Options,
 ) -> Result<(u64, Vec<Remark>)> {
     let doing = failed("cannot compare with what production holds");
-    let sources: Vec<&str> = PREFERENCE.iter().map(|s| s.name()).collect();
-    let better = transaction.query(HELD, &[&sources]).await.map_err(&doing)?;
+    let better = transaction.query(HELD, &[&batch.sources]).await.map_err(&doing)?;
     let times: Vec<NaiveDate> = better.iter().map(|row| row.get(0)).collect();
     let remarks: Vec<Remark> = better
         .iter()

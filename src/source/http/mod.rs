@@ -1,0 +1,689 @@
+//! One HTTP layer for all sources: limits, retries, the breaker, the spool, and what an answer must not be.
+//!
+//! An adapter implements [`Vendor`]: how a call is signed, and what its answers mean. [`Client::call`] does the rest:
+//! it looks into the spool, waits for its turn, sends, judges, keeps the answer, and tries again where that helps.
+
+mod breaker;
+mod limit;
+mod pages;
+mod spool;
+mod token;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use reqwest::{Method, StatusCode, redirect};
+use serde::de::DeserializeOwned;
+
+pub use breaker::{Block, Breaker};
+pub use limit::{Limit, Quota, Used};
+pub use pages::Pages;
+pub use spool::{Spool, digest};
+pub use token::{Token, Tokens};
+
+use self::spool::Unfinished;
+use super::{Job, Source};
+use crate::error::{Error, Result};
+use crate::market::kst_date;
+use crate::settings::{HttpSettings, Secret};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// So often a call is sent before the run gives up.
+const TRIES: u32 = 5;
+/// So long answers are kept without an archive.
+const SPOOL_DAYS: u64 = 7;
+
+/// One question to a source.
+#[derive(Clone, Debug)]
+pub struct Call {
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+    /// For the spool: the session it is about.
+    session: Option<NaiveDate>,
+    /// A name for a limit of its own beside the source's, e.g. Kiwoom's api-id.
+    bucket: Option<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    None,
+    /// `application/x-www-form-urlencoded`.
+    Form(Vec<(&'static str, String)>),
+    Json(serde_json::Value),
+}
+
+impl Call {
+    /// A GET of a path below the base URL.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path.into(), Body::None)
+    }
+
+    /// A POST of a form.
+    pub fn form(path: impl Into<String>, fields: Vec<(&'static str, String)>) -> Self {
+        Self::new(Method::POST, path.into(), Body::Form(fields))
+    }
+
+    /// A POST of a JSON document.
+    pub fn json(path: impl Into<String>, document: serde_json::Value) -> Self {
+        Self::new(Method::POST, path.into(), Body::Json(document))
+    }
+
+    fn new(method: Method, path: String, body: Body) -> Self {
+        Self { method, path, query: Vec::new(), headers: Vec::new(), body, session: None, bucket: None }
+    }
+
+    /// Adds a parameter to the query string.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// Adds a header that tells the question (and is no secret: those are added by [`Vendor::sign`]).
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Says which session the answer is about.
+    #[must_use]
+    pub fn session(mut self, session: NaiveDate) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// Counts against a limit of its own, too.
+    #[must_use]
+    pub fn bucket(mut self, bucket: &'static str) -> Self {
+        self.bucket = Some(bucket);
+        self
+    }
+
+    /// The question in one line, the same for the same question: it names the answer in the spool, and appears in
+    /// messages. Holds no secret, since secrets are added when it is sent.
+    pub fn line(&self) -> String {
+        let mut line = format!("{} {}", self.method, self.path);
+        let pairs = |line: &mut String, first: char, pairs: &[(&str, String)]| {
+            for (at, (name, value)) in pairs.iter().enumerate() {
+                let _ = write!(line, "{}{name}={value}", if at == 0 { first } else { '&' });
+            }
+        };
+        pairs(&mut line, '?', &self.query);
+        pairs(&mut line, ' ', &self.headers);
+        match &self.body {
+            Body::None => {}
+            Body::Form(fields) => pairs(&mut line, ' ', fields),
+            Body::Json(document) => {
+                let _ = write!(line, " {document}");
+            }
+        }
+        line
+    }
+}
+
+/// What a source answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers, names in lower case; cookies are left out, since they are secrets.
+    pub headers: Vec<(String, String)>,
+    /// The body, decompressed.
+    pub body: Vec<u8>,
+    /// Does it come from the spool?
+    pub kept: bool,
+}
+
+impl Answer {
+    /// A header by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text: UTF-8, else CP949 as Korean systems have it.
+    pub fn text(&self) -> Cow<'_, str> {
+        match std::str::from_utf8(&self.body) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => encoding_rs::EUC_KR.decode(&self.body).0,
+        }
+    }
+
+    /// The body as a JSON document, or what it is instead.
+    pub fn json<T: DeserializeOwned>(&self) -> std::result::Result<T, Verdict> {
+        let text = self.text();
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if is_html(text) {
+            let what = format!("it answered with a web page ({}) instead of data", title(text));
+            return Err(Verdict::Retry { what, after: None });
+        }
+        if text.is_empty() {
+            return Err(Verdict::Retry { what: "it answered with nothing at all".into(), after: None });
+        }
+        serde_json::from_str(text).map_err(|e| {
+            let what = format!("its answer is no JSON of the expected shape: {e}");
+            // Cut on the way: the next try may be whole.
+            if e.is_eof() || e.is_syntax() {
+                Verdict::Retry { what, after: None }
+            } else {
+                Verdict::Fatal(odd_answer(what))
+            }
+        })
+    }
+
+    /// What the status alone says; adapters ask it after their own codes.
+    pub fn by_status(&self) -> Verdict {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        match status {
+            StatusCode::OK => Verdict::Good,
+            StatusCode::TOO_MANY_REQUESTS => Verdict::Retry {
+                what: "it answered 429, too many requests".into(),
+                after: self.retry_after(),
+            },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Verdict::Fatal(Error::Credentials {
+                what: format!("it answered {status}"),
+                help: "check the key, and that it may use this service".into(),
+            }),
+            StatusCode::REQUEST_TIMEOUT => {
+                Verdict::Retry { what: format!("it answered {status}"), after: None }
+            }
+            status if status.is_server_error() => {
+                Verdict::Retry { what: format!("it answered {status}"), after: self.retry_after() }
+            }
+            status if status.is_redirection() => Verdict::Fatal(odd_answer(format!(
+                "it answered {status}, a redirect: they are not followed, since they would carry the key elsewhere"
+            ))),
+            status => Verdict::Fatal(odd_answer(format!("it answered {status}"))),
+        }
+    }
+
+    /// `Retry-After`, in seconds or as a date.
+    fn retry_after(&self) -> Option<Duration> {
+        let text = self.header("retry-after")?;
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+        let answered =
+            self.header("date").and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok())?;
+        (at - answered).to_std().ok()
+    }
+}
+
+/// Is it a web page?
+pub fn is_html(text: &str) -> bool {
+    let start: String = text.trim_start().chars().take(15).collect::<String>().to_ascii_lowercase();
+    start.starts_with("<!doctype html") || start.starts_with("<html") || start.starts_with("<head")
+}
+
+/// The title of a web page, for messages.
+pub fn title(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let inner = lower.find("<title>").and_then(|at| {
+        let start = at + "<title>".len();
+        lower[start..].find("</title>").map(|end| text[start..start + end].trim().to_owned())
+    });
+    inner.filter(|title| !title.is_empty()).map_or_else(
+        || "without a title".to_owned(),
+        |title| format!("\"{}\"", title.chars().take(60).collect::<String>().escape_debug()),
+    )
+}
+
+/// An answer that is not what the source should give.
+pub fn odd_answer(what: String) -> Error {
+    Error::Source { what, help: "if it stays, the source has changed: report it with the kept answer".into() }
+}
+
+/// What an adapter makes of an answer.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is what was asked for.
+    Good,
+    /// Transient: try again, not before `after`.
+    Retry {
+        /// What is wrong.
+        what: String,
+        /// How long the source wants us to wait.
+        after: Option<Duration>,
+    },
+    /// The token or login is no longer good: renew it once, then try again.
+    Renew {
+        /// What the source said.
+        what: String,
+    },
+    /// The source blocks this machine: never try again before the time is over.
+    Blocked {
+        /// What the source said.
+        what: String,
+        /// For how long.
+        length: chrono::Duration,
+    },
+    /// Nothing makes it better.
+    Fatal(Error),
+}
+
+/// What differs between vendors.
+pub trait Vendor {
+    /// The headers that prove who asks. May get a token first, by [`Client::unkept`].
+    fn sign(&self, client: &Client) -> impl Future<Output = Result<Vec<(&'static str, Secret)>>>;
+
+    /// Says what an answer is.
+    fn judge(&self, call: &Call, answer: &Answer) -> Verdict;
+
+    /// Gets a new token, or logs in again: the one of the call before was refused.
+    fn renew(&self, client: &Client) -> impl Future<Output = Result<()>>;
+}
+
+/// How a source may be asked.
+#[derive(Clone, Debug)]
+pub struct Manners {
+    /// The base URL, without a slash at its end.
+    pub base: String,
+    /// Calls a second for the key.
+    pub rate: f64,
+    /// Calls a second for each bucket, where the source counts those, too.
+    pub bucket_rate: Option<f64>,
+    /// Tells keys apart, so that each has its own count; only its digest is written.
+    pub key: Option<Secret>,
+    /// Calls a day.
+    pub calls_a_day: Option<u64>,
+    /// Bytes of answers a day.
+    pub bytes_a_day: Option<u64>,
+}
+
+/// Asks one source on behalf of one job.
+#[derive(Debug)]
+pub struct Client<'a> {
+    job: &'a Job<'a>,
+    source: Source,
+    manners: Manners,
+    inner: reqwest::Client,
+    limits: PathBuf,
+    /// Names the source and the key in the state directory.
+    id: String,
+    limit: Limit,
+    buckets: tokio::sync::Mutex<Vec<(&'static str, Arc<Limit>)>>,
+    quota: Quota,
+    breaker: Breaker,
+    spool: Spool,
+    unfinished: Option<Unfinished>,
+}
+
+impl<'a> Client<'a> {
+    /// A client for a job; refuses while the source blocks us.
+    pub fn new(source: Source, job: &'a Job<'a>, manners: Manners) -> Result<Self> {
+        let (name, http) = (source.name(), &job.settings.http);
+        let limits = job.state.join("limits");
+        private_folder(&limits)?;
+        let breaker = Breaker::new(&job.state, name);
+        if !job.replay {
+            breaker.check(job.now)?;
+        }
+        let key = digest(&format!("{} {}", manners.base, manners.key.as_ref().map_or("", Secret::reveal)));
+        let id = format!("{name}-{key}");
+        let folder = http.archive.clone().unwrap_or_else(|| job.state.join("spool"));
+        // An archive is the user's to tidy.
+        let days = if http.archive.is_some() { u64::MAX } else { SPOOL_DAYS };
+        let spool = Spool::new(&folder, name, days)?;
+        let unfinished = if job.replay { None } else { Some(spool.begin(&job.line(source), job.now)?) };
+        let limit = Limit::new(&limits, &id, manners.rate);
+        let quota = Quota::new(&limits, &format!("{id}-day"), manners.calls_a_day, manners.bytes_a_day);
+        let inner = http_client(name, http)?;
+        let buckets = tokio::sync::Mutex::default();
+        Ok(Self {
+            job,
+            source,
+            manners,
+            inner,
+            limits,
+            id,
+            limit,
+            buckets,
+            quota,
+            breaker,
+            spool,
+            unfinished,
+        })
+    }
+
+    /// The base URL.
+    pub fn base(&self) -> &str {
+        &self.manners.base
+    }
+
+    /// The source.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The job.
+    pub fn job(&self) -> &'a Job<'a> {
+        self.job
+    }
+
+    /// How many calls may be under way so that the rate is used although answers take their time.
+    pub fn in_flight(&self) -> usize {
+        // Answers of up to four seconds.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
+        let covered = (self.manners.rate * 4.0).ceil() as usize;
+        covered.clamp(2, 64)
+    }
+
+    /// Asks a question: the answer that [`Vendor::judge`] calls good, from the spool where this run has it already.
+    pub async fn call(&self, vendor: &impl Vendor, call: &Call) -> Result<Answer> {
+        let line = call.line();
+        let since = self.unfinished.as_ref().map(|run| run.since);
+        if let Some(answer) = self.spool.get(call.session, &line, since) {
+            self.job.progress.called();
+            return Ok(answer);
+        }
+        if self.job.replay {
+            return Err(Error::Source {
+                what: format!("{}: no answer is kept for {}", self.source.name(), shorten(&line)),
+                help: "leave --replay out to ask the source".into(),
+            });
+        }
+        let mut pauses = Pauses::new(&self.job.settings.http, &line);
+        let mut renewed = false;
+        loop {
+            let headers = vendor.sign(self).await?;
+            let (what, after) = match self.send(call, headers).await {
+                Err(Failure::Fatal(error)) => return Err(error),
+                Err(Failure::Again(what)) => (what, None),
+                Ok(answer) => {
+                    let verdict = vendor.judge(call, &answer);
+                    let good = matches!(verdict, Verdict::Good);
+                    self.spool.keep(call.session, &line, &answer, good, self.job.now)?;
+                    match verdict {
+                        Verdict::Good => {
+                            self.job.progress.called();
+                            return Ok(answer);
+                        }
+                        Verdict::Retry { what, after } => (what, after),
+                        Verdict::Renew { what } if renewed => return Err(self.refused(&line, &what)),
+                        Verdict::Renew { what } => {
+                            tracing::info!("{}: {what}: renewing", self.source.name());
+                            vendor.renew(self).await?;
+                            renewed = true;
+                            continue;
+                        }
+                        Verdict::Blocked { what, length } => {
+                            return Err(self.breaker.trip(self.job.now, length, &what));
+                        }
+                        Verdict::Fatal(error) => return Err(self.locate(error, &line)),
+                    }
+                }
+            };
+            match pauses.next(after) {
+                Some(pause) => {
+                    tracing::warn!(
+                        "{}: {}: {what}; trying again in {:.1} s",
+                        self.source.name(),
+                        shorten(&line),
+                        pause.as_secs_f64()
+                    );
+                    if after.is_some() {
+                        // The others would be told the same.
+                        self.limit.pause(pause)?;
+                    }
+                    self.sleep(pause).await?;
+                }
+                None => return Err(self.spent(&line, &what, pauses.tries)),
+            }
+        }
+    }
+
+    /// Sends a call that holds secrets or is about the connection itself (a token, a login): not signed, not kept, not
+    /// shown. Failures on the way are tried again; the answer is the caller's to judge.
+    pub async fn unkept(&self, about: &str, call: &Call) -> Result<Answer> {
+        let mut pauses = Pauses::new(&self.job.settings.http, about);
+        loop {
+            match self.send(call, Vec::new()).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Fatal(error)) => return Err(error),
+                Err(Failure::Again(what)) => match pauses.next(None) {
+                    Some(pause) => {
+                        tracing::warn!("{}: {about}: {what}; trying again", self.source.name());
+                        self.sleep(pause).await?;
+                    }
+                    None => return Err(self.spent(about, &what, pauses.tries)),
+                },
+            }
+        }
+    }
+
+    /// The job is done: the next one asks anew.
+    pub fn finish(self) -> Result<()> {
+        self.unfinished.map_or(Ok(()), Unfinished::finish)
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        secrets: Vec<(&'static str, Secret)>,
+    ) -> std::result::Result<Answer, Failure> {
+        self.may_send(call).await.map_err(Failure::Fatal)?;
+        let mut request =
+            self.inner.request(call.method.clone(), format!("{}{}", self.manners.base, call.path));
+        if !call.query.is_empty() {
+            request = request.query(&call.query);
+        }
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        for (name, value) in secrets {
+            let mut value = reqwest::header::HeaderValue::from_str(value.reveal()).map_err(|_| {
+                Failure::Fatal(Error::usage(
+                    format!("{}: the key holds characters that no header may hold", self.source.name()),
+                    "check the setting for line ends and blanks",
+                ))
+            })?;
+            value.set_sensitive(true);
+            request = request.header(name, value);
+        }
+        request = match &call.body {
+            Body::None => request,
+            Body::Form(fields) => request.form(fields),
+            Body::Json(document) => request.json(document),
+        };
+        let answer = request.send().await.map_err(|e| self.failure(e))?;
+        let status = answer.status().as_u16();
+        let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let headers =
+            answer.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+        let body = answer.bytes().await.map_err(|e| self.failure(e))?.to_vec();
+        self.quota.add(&self.today(), 0, body.len() as u64).map_err(Failure::Fatal)?;
+        Ok(Answer { status, headers, body, kept: false })
+    }
+
+    /// Waits for the call's turn.
+    async fn may_send(&self, call: &Call) -> Result<()> {
+        self.job.stop.check()?;
+        // Another process may have been told meanwhile.
+        self.breaker.check(self.job.now)?;
+        if let (Some(bucket), Some(rate)) = (call.bucket, self.manners.bucket_rate) {
+            let mut buckets = self.buckets.lock().await;
+            let known = buckets.iter().find(|(name, _)| *name == bucket).map(|(_, limit)| Arc::clone(limit));
+            let limit = known.unwrap_or_else(|| {
+                let limit = Arc::new(Limit::new(&self.limits, &format!("{}-{bucket}", self.id), rate));
+                buckets.push((bucket, Arc::clone(&limit)));
+                limit
+            });
+            drop(buckets);
+            limit.take().await?;
+        }
+        self.limit.take().await?;
+        self.job.stop.check()?;
+        let today = self.today();
+        let used = self.quota.add(&today, 0, 0)?;
+        if self.quota.is_spent(used) {
+            return Err(Error::Source {
+                what: format!(
+                    "{}: the day's quota is spent ({} calls, {} bytes on {today})",
+                    self.source.name(),
+                    used.calls,
+                    used.bytes
+                ),
+                help: "run the same again after 00:00 KST: what was answered is kept and not asked for again"
+                    .into(),
+            });
+        }
+        let used = self.quota.add(&today, 1, 0)?;
+        self.job.progress.quota(used, self.quota.calls);
+        Ok(())
+    }
+
+    /// Waits, unless the run shall stop.
+    async fn sleep(&self, pause: Duration) -> Result<()> {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            error = self.job.stop.wait() => Err(error),
+        }
+    }
+
+    fn today(&self) -> String {
+        kst_date(self.job.now).to_string()
+    }
+
+    fn failure(&self, error: reqwest::Error) -> Failure {
+        let causes = causes(&error.without_url());
+        let what = format!("{}: {causes}", self.source.name());
+        // A certificate does not get better by trying again.
+        if causes.contains("certificate") || causes.contains("UnknownIssuer") {
+            return Failure::Fatal(Error::Source {
+                what: format!("{what} (the server's certificate is not trusted)"),
+                help: format!(
+                    "check the machine's clock; for a private or incomplete chain set KDATA_CA_FILE to a PEM file with \
+                     the missing certificates, or as a last resort name {} in KDATA_TLS_INSECURE",
+                    self.source.name()
+                ),
+            });
+        }
+        Failure::Again(causes)
+    }
+
+    fn spent(&self, line: &str, what: &str, tries: u32) -> Error {
+        Error::Source {
+            what: format!("{}: {}: {what}, {tries} times", self.source.name(), shorten(line)),
+            help: "run the same again later: what was answered is kept and not asked for again".into(),
+        }
+    }
+
+    fn refused(&self, line: &str, what: &str) -> Error {
+        Error::Credentials {
+            what: format!("{}: {}: {what}, also after renewing", self.source.name(), shorten(line)),
+            help: "check the key of this source, and that no other program uses the same account".into(),
+        }
+    }
+
+    /// Says where an error arose.
+    fn locate(&self, error: Error, line: &str) -> Error {
+        let at = format!("{}: {}", self.source.name(), shorten(line));
+        error.at(&at)
+    }
+}
+
+enum Failure {
+    /// Something on the way failed.
+    Again(String),
+    Fatal(Error),
+}
+
+/// Waits between tries: they double, with jitter, within an overall limit.
+struct Pauses {
+    tries: u32,
+    next: Duration,
+    left: Duration,
+    dice: u64,
+}
+
+impl Pauses {
+    fn new(http: &HttpSettings, seed: &str) -> Self {
+        // Jitter only has to differ between calls and processes.
+        let dice = seed.bytes().fold(u64::from(std::process::id()), |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Self { tries: 1, next: http.retry_pause, left: http.retry_limit, dice }
+    }
+
+    /// The next wait; `None` when it is time to give up.
+    fn next(&mut self, after: Option<Duration>) -> Option<Duration> {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let percent = u32::try_from(75 + (self.dice >> 33) % 50).unwrap_or(100);
+        let pause = after.unwrap_or(self.next * percent / 100);
+        if self.tries >= TRIES || pause > self.left {
+            return None;
+        }
+        self.tries += 1;
+        self.next *= 2;
+        self.left -= pause;
+        Some(pause)
+    }
+}
+
+fn http_client(source: &str, settings: &HttpSettings) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT))
+        .timeout(settings.timeout)
+        .redirect(redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(settings.insecure.iter().any(|name| name == source))
+        .user_agent(concat!("kdata/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = &settings.ca_file {
+        let bad = |why: String| {
+            Error::usage(
+                format!("KDATA_CA_FILE ({}) does not read: {why}", path.display()),
+                "set it to a file with certificates in PEM form",
+            )
+        };
+        let pem = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| bad(causes(&e)))?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(|e| Error::Source {
+        what: format!("no HTTP client: {}", causes(&e)),
+        help: "check the TLS certificates of this machine".into(),
+    })
+}
+
+/// Makes a folder that nobody else may look into.
+fn private_folder(path: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| {
+        let what = format!("cannot use the folder {}", path.display());
+        if e.kind() == std::io::ErrorKind::PermissionDenied {
+            return Error::usage(format!("{what}: {e}"), "run as the user who owns it, or set KDATA_HOME");
+        }
+        Error::io(what, e)
+    })
+}
+
+/// The causes of an error in one line: reqwest's own text stops at the outermost.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+fn shorten(line: &str) -> String {
+    const MOST: usize = 160;
+    if line.chars().count() <= MOST {
+        return line.to_owned();
+    }
+    line.chars().take(MOST).chain("…".chars()).collect()
+}

@@ -1,0 +1,143 @@
+//! When a source has a session's data, and when they settle. Dated facts of the vendors; what is not known for sure
+//! errs to the later hour, so that nothing half-ready is taken for whole.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+
+use super::Source;
+use crate::market::{Calendar, Day, Hours, kst, ymd};
+
+/// What a source has of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Nothing, or not all: it will be there from then on (KST).
+    NotYet {
+        /// KST.
+        from: NaiveDateTime,
+    },
+    /// There, and may change until then (KST).
+    Provisional {
+        /// KST.
+        until: NaiveDateTime,
+    },
+    /// There for good.
+    Final,
+}
+
+/// A moment after a session: so many days later, at that hour (KST).
+type Moment = (u64, u32, u32);
+
+/// One line of the table: for sessions since a date, when data are there, and when they settle.
+struct Line {
+    source: &'static str,
+    /// `*` for all that have no line of their own above.
+    dataset: &'static str,
+    since: NaiveDate,
+    there: Moment,
+    settled: Moment,
+}
+
+const ALWAYS: NaiveDate = ymd(1956, 3, 3);
+/// The after-market (16:00 to 20:00) trades since then.
+pub const AFTER_MARKET_FROM: NaiveDate = ymd(2026, 9, 14);
+
+const fn line(
+    source: &'static str,
+    dataset: &'static str,
+    since: NaiveDate,
+    there: Moment,
+    settled: Moment,
+) -> Line {
+    Line { source, dataset, since, there, settled }
+}
+
+/// The first line that fits counts.
+static TABLE: &[Line] = &[
+    // 29 % of the codes at 18:10, nearly all after 19:00; a wrong price was seen to be corrected later.
+    line("infomax", "etf-portfolios", ALWAYS, (0, 9, 0), (0, 9, 0)),
+    line("infomax", "index-components", ALWAYS, (0, 9, 0), (0, 9, 0)),
+    line("infomax", "*", ALWAYS, (0, 19, 0), (1, 6, 0)),
+    // The master files describe the opening of their day, and are fresh from about 07:00.
+    line("kis", "stocks", ALWAYS, (0, 7, 0), (0, 7, 0)),
+    line("kis", "sectors", ALWAYS, (0, 7, 0), (0, 7, 0)),
+    line("kis", "index-components", ALWAYS, (0, 7, 0), (0, 7, 0)),
+    line("kis", "etf-portfolios", ALWAYS, (0, 9, 0), (0, 9, 0)),
+    // Bars of the evening bear after-market prices; they turn to the regular session's between 23:12 and 05:28.
+    // Before the after-market the off-hours sessions ended at 18:00.
+    line("kis", "*", AFTER_MARKET_FROM, (0, 15, 41), (1, 6, 0)),
+    line("kis", "*", ALWAYS, (0, 15, 41), (0, 18, 0)),
+    // A snapshot of the present, without a date of its own.
+    line("kiwoom", "floating-shares", ALWAYS, (0, 9, 0), (0, 9, 0)),
+    // Nothing is known of when its bars settle: as KIS.
+    line("kiwoom", "*", AFTER_MARKET_FROM, (0, 15, 41), (1, 6, 0)),
+    line("kiwoom", "*", ALWAYS, (0, 15, 41), (0, 18, 0)),
+    // The last session appears at 08:00 of the next day.
+    line("krx-openapi", "*", ALWAYS, (1, 8, 0), (1, 8, 0)),
+    // Daily prices are final after the off-hours sessions, investors about half an hour after 18:00.
+    line("krx", "*", AFTER_MARKET_FROM, (0, 18, 30), (0, 20, 30)),
+    line("krx", "*", ALWAYS, (0, 18, 30), (0, 18, 30)),
+];
+
+/// What a source has of a session at an instant.
+pub fn state(
+    source: Source,
+    dataset: &str,
+    session: NaiveDate,
+    calendar: &Calendar,
+    now: DateTime<Utc>,
+) -> State {
+    let now = now.with_timezone(&kst()).naive_local();
+    let line = TABLE.iter().find(|line| {
+        line.source == source.name()
+            && (line.dataset == dataset || line.dataset == "*")
+            && session >= line.since
+    });
+    let Some(line) = line else {
+        // Files and simulations have a session once it is over.
+        let close = match calendar.day(session) {
+            Day::Session(Some(Hours { close, .. })) => close,
+            _ => NaiveTime::MIN,
+        };
+        let from = session.and_time(close);
+        return if from > now { State::NotYet { from } } else { State::Final };
+    };
+    let at = |(days, hour, minute): Moment| {
+        let day = session.checked_add_days(Days::new(days)).unwrap_or(NaiveDate::MAX);
+        day.and_time(NaiveTime::from_hms_opt(hour, minute, 0).unwrap_or_default())
+    };
+    let (there, settled) = (at(line.there), at(line.settled));
+    if there > now {
+        State::NotYet { from: there }
+    } else if settled > now {
+        State::Provisional { until: settled }
+    } else {
+        State::Final
+    }
+}
+
+/// Are the source's provisional closes another market's prices, so that they must not be taken for closes?
+pub fn has_after_market_closes(source: &str, dataset: &str, session: NaiveDate) -> bool {
+    source == "kis" && dataset == "ohlcv" && session >= AFTER_MARKET_FROM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_have_a_session_once_it_is_over() {
+        let calendar = Calendar::shipped();
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let state = |now| state(Source::Marcap, "ohlcv", ymd(2026, 11, 19), &calendar, at(now));
+        // CSAT day closes at 16:30.
+        let closes = ymd(2026, 11, 19).and_hms_opt(16, 30, 0).unwrap();
+        assert_eq!(state("2026-11-19T16:29:00+09:00"), State::NotYet { from: closes });
+        assert_eq!(state("2026-11-19T16:30:00+09:00"), State::Final);
+    }
+
+    #[test]
+    fn lines_are_in_order() {
+        for line in TABLE {
+            assert!(line.there <= line.settled, "{} {}", line.source, line.dataset);
+        }
+    }
+}
