@@ -88,6 +88,29 @@ impl SecurityType {
         matches!(self, Self::Etf | Self::Etn)
     }
 
+    /// The kind of a share as the exchange's masters name it: the group of securities (주권, 부동산투자회사, …) and the
+    /// kind of share (보통주, 구형우선주, 신형우선주, 종류주권 or just 우선주). What they leave open is told by code and name.
+    pub fn of_master(
+        code: crate::market::StockCode,
+        name: &str,
+        market: Market,
+        group: &str,
+        kind: &str,
+    ) -> Self {
+        if group.contains("부동산투자회사") {
+            Self::Reit
+        } else if kind.contains("우선주") || kind.contains("종류주권") {
+            Self::Preferred
+        } else {
+            match Self::of_share(code, name, market) {
+                // The master says that it is a common share, and no REIT.
+                Self::Preferred if kind.contains("보통주") => Self::Stock,
+                Self::Reit if !group.is_empty() => Self::Stock,
+                kind => kind,
+            }
+        }
+    }
+
     /// The kind of a share by its code and Korean name, for sources that do not say it.
     ///
     /// Common shares end in `0`, preferred ones in 5, 7, 9, K, L or M. A SPAC says 스팩 or 기업인수목적.

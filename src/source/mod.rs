@@ -5,12 +5,14 @@
 //! then `write` puts rows and marks into the stream, ascending by session and key.
 
 pub mod http;
+pub mod krx_openapi;
 pub mod marcap;
 mod progress;
 pub mod published;
 mod rows;
 pub mod sim;
 mod stop;
+pub mod text;
 mod universe;
 
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::dataset::{Dataset, Rule};
+use crate::dataset::{Dataset, Rule, Scope, Severity};
 use crate::error::{Error, Result};
 use crate::market::{Calendar, Market, StockCode};
 use crate::settings::Settings;
@@ -167,18 +169,19 @@ impl<'a> Job<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Source {
+    KrxOpenapi,
     Marcap,
     Sim,
 }
 
 /// All sources.
-pub const ALL: &[Source] = &[Source::Marcap, Source::Sim];
+pub const ALL: &[Source] = &[Source::KrxOpenapi, Source::Marcap, Source::Sim];
 
 /// Which sources serve a dataset, best first: a lower one never overwrites a higher one's data of the same finality.
 const PREFERENCE: &[(&str, &[Source])] = &[
-    ("stocks", &[Source::Marcap, Source::Sim]),
-    ("ohlcv", &[Source::Marcap, Source::Sim]),
-    ("market-cap", &[Source::Marcap, Source::Sim]),
+    ("stocks", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
+    ("ohlcv", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
+    ("market-cap", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -195,6 +198,7 @@ impl Source {
     /// The name on the command line and in streams.
     pub fn name(self) -> &'static str {
         match self {
+            Self::KrxOpenapi => "krx-openapi",
             Self::Marcap => "marcap",
             Self::Sim => "sim",
         }
@@ -208,6 +212,7 @@ impl Source {
     /// Is the source set up? Simulated data are never taken unasked.
     pub fn is_configured(self, settings: &Settings) -> bool {
         match self {
+            Self::KrxOpenapi => settings.krx_openapi.key.is_some(),
             Self::Marcap => settings.marcap.is_some(),
             Self::Sim => false,
         }
@@ -221,7 +226,7 @@ impl Source {
     /// Does it ask code by code, so that it needs to know who was listed?
     pub fn asks_by_code(self, _dataset: &str) -> bool {
         match self {
-            Self::Marcap | Self::Sim => false,
+            Self::KrxOpenapi | Self::Marcap | Self::Sim => false,
         }
     }
 }
@@ -250,7 +255,7 @@ pub fn preferred(
         Error::usage(
             format!("no source of {dataset} is set up"),
             format!(
-                "set up one of {}: .env.example says how (marcap needs no key), or try --source sim",
+                "set up one of {}: .env.example says how; marcap needs no key (set KDATA_MARCAP), --source sim nothing",
                 names.join(", ")
             ),
         )
@@ -259,8 +264,19 @@ pub fn preferred(
 
 /// The rules that sources check on their own answers, beyond those of the datasets.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    marcap::RULES.into_iter()
+    std::iter::once(&ROW_READS).chain(marcap::RULES)
 }
+
+/// What every source checks while it reads its answers.
+pub static ROW_READS: Rule = Rule {
+    name: "source.row_reads",
+    severity: Severity::Reject,
+    scope: Scope::Row,
+    says: "a row of the source's answer does not read",
+    why: "A field that must be there is blank, or holds something else than its kind: a source that changed its answer, or \
+          a damaged one. The row is kept with the reject as it came; the answer it stood in is in the spool.",
+    shows: &[],
+};
 
 /// What a job will ask, as far as it is known before.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -287,9 +303,8 @@ pub enum Opened<'a> {
     Marcap(marcap::Extract),
     /// The simulated market.
     Sim(Box<sim::Extract>),
-    /// Until the first source that borrows its job.
-    #[doc(hidden)]
-    Never(std::convert::Infallible, &'a ()),
+    /// Whole markets by date.
+    KrxOpenapi(Box<krx_openapi::Extract<'a>>),
 }
 
 impl<'a> Opened<'a> {
@@ -304,33 +319,33 @@ impl<'a> Opened<'a> {
             ));
         }
         Ok(match source {
+            Source::KrxOpenapi => Self::KrxOpenapi(Box::new(krx_openapi::Extract::open(job)?)),
             Source::Marcap => Self::Marcap(marcap::Extract::open(job).await?),
             Source::Sim => Self::Sim(Box::new(sim::Extract::open(job)?)),
         })
     }
 
     /// What it will ask.
-    pub fn plan(&self, _job: &Job) -> Plan {
+    pub fn plan(&self, job: &Job) -> Plan {
         match self {
             Self::Marcap(_) | Self::Sim(_) => Plan { remark: ": local files".into(), ..Plan::default() },
-            Self::Never(never, ()) => match *never {},
+            Self::KrxOpenapi(extract) => extract.plan(job),
         }
     }
 
     /// What the stream will say of itself.
     pub fn preamble(&self, job: &Job) -> Preamble {
         match self {
-            Self::Never(never, ()) => match *never {},
+            Self::KrxOpenapi(extract) => extract.preamble(job),
             Self::Marcap(extract) => extract.preamble(job),
             Self::Sim(extract) => extract.preamble(job),
         }
     }
 
     /// Writes rows and marks.
-    #[expect(clippy::unused_async, reason = "sources that ask over the network wait here")]
     pub async fn write<W: Write>(self, job: &Job<'_>, writer: &mut Writer<W>) -> Result<()> {
         match self {
-            Self::Never(never, ()) => match never {},
+            Self::KrxOpenapi(extract) => extract.write(job, writer).await,
             Self::Marcap(extract) => extract.write(job, writer),
             Self::Sim(extract) => extract.write(job, writer),
         }

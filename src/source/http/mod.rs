@@ -27,7 +27,7 @@ pub use spool::{Spool, digest};
 pub use token::{Token, Tokens};
 
 use self::spool::Unfinished;
-use super::{Job, Source};
+use super::{Job, Plan, Source};
 use crate::error::{Error, Result};
 use crate::market::kst_date;
 use crate::settings::{HttpSettings, Secret};
@@ -218,6 +218,17 @@ impl Answer {
     }
 }
 
+/// A page that says that we are blocked, whatever its status: never to be tried again.
+fn block_notice(answer: &Answer) -> Option<Verdict> {
+    const SAYS: [&str; 5] =
+        ["에러페이지 - 한국거래소", "접속이 차단", "비정상적인 접근", "Access Denied", "Request blocked"];
+    let text = answer.text();
+    (is_html(&text) && SAYS.iter().any(|notice| text.contains(notice))).then(|| Verdict::Blocked {
+        what: format!("it answered {} with a notice page, {}", answer.status, title(&text)),
+        length: chrono::Duration::hours(24),
+    })
+}
+
 /// Is it a web page?
 pub fn is_html(text: &str) -> bool {
     let start: String = text.trim_start().chars().take(15).collect::<String>().to_ascii_lowercase();
@@ -369,6 +380,11 @@ impl<'a> Client<'a> {
         self.job
     }
 
+    /// So many calls at the configured rate.
+    pub fn plan(&self, calls: usize) -> Plan {
+        Plan::new(calls, self.manners.rate)
+    }
+
     /// How many calls may be under way so that the rate is used although answers take their time.
     pub fn in_flight(&self) -> usize {
         // Answers of up to four seconds.
@@ -403,7 +419,7 @@ impl<'a> Client<'a> {
                 Err(Failure::Fatal(error)) => return Err(error),
                 Err(Failure::Again(what)) => (what, None),
                 Ok(answer) => {
-                    let verdict = vendor.judge(call, &answer);
+                    let verdict = block_notice(&answer).unwrap_or_else(|| vendor.judge(call, &answer));
                     let good = matches!(verdict, Verdict::Good);
                     self.spool.keep(call.session, &line, &answer, good, self.job.now)?;
                     match verdict {
