@@ -4,11 +4,13 @@
 #![allow(unreachable_pub, reason = "support is one crate with the tests")]
 
 mod support;
+mod vendors;
 
 mod cli; // help, errors, exit codes, secrets
 mod db; // the private cluster, roles, migrations
 mod extract; // sessions, scopes, what a source lacks
 mod faults; // damaged source files: what of it is found
+mod krx_openapi; // whole markets by date, from the exchange's official service
 mod load; // broken streams, killed stages, refusals
 mod marcap; // yearly files over HTTP
 mod pipe; // the whole, on fixtures and on real data, on both storage backends

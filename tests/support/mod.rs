@@ -15,7 +15,6 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Once;
 
 pub use database::{Db, Session, cluster};
-#[allow(unused_imports, reason = "the vendors that use all of it follow")]
 pub use server::{Reply, Request, Server};
 pub use sheet::Sheet;
 pub use stream::{Stream, reseal};
@@ -122,6 +121,13 @@ impl Work {
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// The variables of a vendor, for a script that runs in another folder.
+    pub fn exports(&self) -> String {
+        let of_vendor = |name: &&String| !["PATH", "KDATA_NOW", "KDATA_HOME"].contains(&name.as_str());
+        let names = self.env.keys().filter(of_vendor);
+        names.map(|name| format!("export {name}='{}'; ", self.env[name])).collect()
     }
 
     pub fn unset(&mut self, name: &str) -> &mut Self {

@@ -1,7 +1,5 @@
 //! A small HTTP server on loopback that speaks as a vendor does, and as broken things do.
 
-#![allow(dead_code, unused_imports, reason = "the vendors that use all of it follow")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
