@@ -448,6 +448,15 @@ impl<W: Write> Writer<W> {
         self.push_mark()
     }
 
+    /// Writes that a list of a snapshot is truly empty: the ETF, index or scheme has no member on the session.
+    pub fn empty_slice(&mut self, slice: &str, session: NaiveDate) -> Result<()> {
+        self.mark.clear();
+        self.mark.push_str("#slice");
+        push_pair(&mut self.mark, "what", &format!("{slice},{session}"));
+        push_pair(&mut self.mark, "rows", "0");
+        self.push_mark()
+    }
+
     /// Passes a mark of the stage before on, unchanged.
     pub fn pass_mark(&mut self, line: &[u8]) -> Result<()> {
         self.counts.count(line)?;

@@ -1,17 +1,35 @@
 //! Floor 1: what a dataset is. A [`Dataset`] is a value in the static list [`ALL`]; everything above loops
 //! over the list or takes one `&Dataset`. The typed record behind it stops at [`check`].
 
+pub mod etf_portfolios;
+pub mod floating_shares;
+pub mod index_components;
+pub mod investor_trading;
 pub mod market_cap;
 pub mod ohlcv;
+pub mod ohlcv_minute;
 pub mod record;
 pub mod rule;
+pub mod sectors;
 pub mod stocks;
+
+use chrono::NaiveDate;
 
 pub use record::{Facts, Fields, Malformed, Record, check};
 pub use rule::{Finding, RowRule, Rule, Scope, Severity};
 
 /// All datasets, in the order in which a day is collected.
-pub static ALL: &[&Dataset] = &[&stocks::DATASET, &ohlcv::DATASET, &market_cap::DATASET];
+pub static ALL: &[&Dataset] = &[
+    &stocks::DATASET,
+    &ohlcv::DATASET,
+    &market_cap::DATASET,
+    &sectors::DATASET,
+    &index_components::DATASET,
+    &floating_shares::DATASET,
+    &etf_portfolios::DATASET,
+    &ohlcv_minute::DATASET,
+    &investor_trading::DATASET,
+];
 
 /// One kind of record.
 #[derive(Debug)]
@@ -28,6 +46,11 @@ pub struct Dataset {
     pub key: &'static [&'static str],
     /// Records of single sessions, or masters that stand until the next one.
     pub kind: Kind,
+    /// The column of what is collected one by one: its values are counted, and `#missing` marks name them.
+    pub code: &'static str,
+    /// Which names listed on a session should have rows: a condition on a row `h` of the stock history and a session
+    /// `t`; `None` where the master does not tell.
+    pub expects: Option<&'static str>,
     /// The rules that judge one row; their tests are in the dataset's file.
     pub row_rules: fn() -> Vec<&'static Rule>,
     /// The rules that need neighbours; promote checks them.
@@ -47,6 +70,11 @@ pub enum Kind {
     Series,
     /// Masters as of sessions, kept as a history of changes and a table of the present.
     Master,
+    /// Whole lists as of sessions: one replaces what stands there of its slice, so that members which left are gone.
+    Snapshot {
+        /// The column of the key that, with the session, names a slice: one index, one ETF, one scheme.
+        slice: &'static str,
+    },
 }
 
 /// A column of the stream and of the table.
@@ -77,10 +105,33 @@ impl Dataset {
         self.columns.iter().any(|c| c.name == column)
     }
 
-    /// The positions by which an ordered stream ascends: the session, then the rest of the key.
+    /// Are its times minutes? Their session is the date in Seoul.
+    pub fn is_intraday(&self) -> bool {
+        self.columns[self.index(TIME)].sql == "timestamptz"
+    }
+
+    /// The SQL expression of the session that a time belongs to.
+    pub fn session_of(&self, time: &str) -> String {
+        if self.is_intraday() { format!("({time} AT TIME ZONE 'Asia/Seoul')::date") } else { time.to_owned() }
+    }
+
+    /// The SQL condition that a time lies within sessions, with the dates written out.
+    pub fn within(&self, time: &str, (from, to): (NaiveDate, NaiveDate)) -> String {
+        if self.is_intraday() {
+            format!(
+                "{time} >= TIMESTAMPTZ '{from} 00:00+09' AND {time} < TIMESTAMPTZ '{to} 00:00+09' + INTERVAL '1 day'"
+            )
+        } else {
+            format!("{time} BETWEEN DATE '{from}' AND DATE '{to}'")
+        }
+    }
+
+    /// The positions by which an ordered stream ascends: first the column of the session (by
+    /// [`record::session_of`]), then the rest of the key, a minute last.
     pub fn order(&self) -> Vec<usize> {
         let rest = self.key.iter().filter(|k| **k != TIME);
-        std::iter::once(&TIME).chain(rest).map(|k| self.index(k)).collect()
+        let minute = self.is_intraday().then_some(&TIME);
+        std::iter::once(&TIME).chain(rest).chain(minute).map(|k| self.index(k)).collect()
     }
 
     /// The header line of the stream, without its line feed.
@@ -131,6 +182,11 @@ mod tests {
                 assert!(dataset.has(key), "{}: key {key}", dataset.name);
             }
             assert!(dataset.columns.iter().all(|c| !c.about.is_empty()));
+            assert!(dataset.key.contains(&dataset.code), "{}: code {}", dataset.name, dataset.code);
+            if let Kind::Snapshot { slice } = dataset.kind {
+                assert!(dataset.key.contains(&slice), "{}: slice {slice}", dataset.name);
+                assert_eq!(dataset.index(slice), 0, "{}: marks begin with their slice", dataset.name);
+            }
         }
     }
 

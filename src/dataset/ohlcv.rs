@@ -40,6 +40,8 @@ pub static DATASET: Dataset = Dataset {
     ],
     key: &["stock_code", "time"],
     kind: Kind::Series,
+    code: "stock_code",
+    expects: Some("true"),
     row_rules: record::rules_of::<Bar>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Bar>,

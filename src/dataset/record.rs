@@ -1,9 +1,9 @@
 //! Typed records: how a row is read from its fields, and what the rules may know while judging it.
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use super::rule::{Finding, RowRule, Rule, Severity};
-use crate::market::{Calendar, Isin, Market, SecurityType, StockCode};
+use crate::market::{Calendar, Decimal, IndexCode, Investor, Isin, Market, SecurityType, StockCode};
 
 /// The fields of one row, unquoted; borrowed from the reader's buffers.
 #[derive(Clone, Copy)]
@@ -51,6 +51,20 @@ impl<'a> Fields<'a> {
             .ok_or(Malformed { column, expected: "a code of six characters [0-9A-Z]" })
     }
 
+    /// An index code.
+    pub fn index_code(&self, column: usize) -> Read<IndexCode> {
+        IndexCode::parse(self.get(column))
+            .ok_or(Malformed { column, expected: "an index code of four characters [0-9A-Z]" })
+    }
+
+    /// A kind of investor.
+    pub fn investor(&self, column: usize) -> Read<Investor> {
+        Investor::parse(self.get(column)).ok_or(Malformed {
+            column,
+            expected: "FOREIGN, INSTITUTION, OTHER_CORPORATION, PENSION or RETAIL",
+        })
+    }
+
     /// An ISIN with a right check digit, or absent.
     pub fn isin(&self, column: usize) -> Read<Option<Isin>> {
         self.optional(column, Isin::parse, "an ISIN with a right check digit")
@@ -70,6 +84,16 @@ impl<'a> Fields<'a> {
     /// A date, or absent.
     pub fn date(&self, column: usize) -> Read<Option<NaiveDate>> {
         self.optional(column, parse_date, "a date YYYY-MM-DD")
+    }
+
+    /// A minute in Seoul, or absent.
+    pub fn minute(&self, column: usize) -> Read<Option<NaiveDateTime>> {
+        self.optional(column, parse_minute, "a minute YYYY-MM-DDTHH:MM:00+09:00")
+    }
+
+    /// A decimal number, or absent.
+    pub fn decimal(&self, column: usize) -> Read<Option<Decimal>> {
+        self.optional(column, Decimal::parse, "a decimal number of at most 18 digits")
     }
 
     /// A whole number, or absent. Negative ones read, so that a rule can name them.
@@ -146,6 +170,26 @@ pub fn parse_date(bytes: &[u8]) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
 }
 
+/// Reads `YYYY-MM-DDTHH:MM:00+09:00`, nothing else: a whole minute in Seoul.
+pub fn parse_minute(bytes: &[u8]) -> Option<NaiveDateTime> {
+    let (date, time) = bytes.split_at_checked(SESSION_WIDTH)?;
+    let [b'T', h1, h2, b':', m1, m2, b':', b'0', b'0', b'+', b'0', b'9', b':', b'0', b'0'] = *time else {
+        return None;
+    };
+    let pair = |a: u8, b: u8| {
+        (a.is_ascii_digit() && b.is_ascii_digit()).then(|| u32::from(a - b'0') * 10 + u32::from(b - b'0'))
+    };
+    Some(parse_date(date)?.and_time(NaiveTime::from_hms_opt(pair(h1, h2)?, pair(m1, m2)?, 0)?))
+}
+
+/// How many bytes of a time name its session: times are Seoul's, so a minute begins with its date.
+const SESSION_WIDTH: usize = 10;
+
+/// The part of a time that names its session: a date itself, the date of a minute.
+pub fn session_of(time: &[u8]) -> &[u8] {
+    time.get(..SESSION_WIDTH).unwrap_or(time)
+}
+
 /// Reads a whole number with an optional minus sign; at most 18 digits, so that sums of two fit.
 pub fn parse_int(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
@@ -209,6 +253,11 @@ pub fn rules_of<R: Record>() -> Vec<&'static Rule> {
     R::RULES.iter().map(|r| &r.rule).collect()
 }
 
+/// Two digits.
+fn pair(n: u32) -> [u8; 2] {
+    [b'0' + u8::try_from(n / 10).unwrap_or(0), b'0' + u8::try_from(n % 10).unwrap_or(0)]
+}
+
 /// Appends a field and the separator before it.
 pub struct RowWriter<'a> {
     out: &'a mut Vec<u8>,
@@ -270,11 +319,19 @@ impl<'a> RowWriter<'a> {
         }
     }
 
+    /// A decimal number, or nothing.
+    pub fn decimal(&mut self, value: Option<Decimal>) -> &mut Self {
+        self.separate();
+        if let Some(value) = value {
+            use std::io::Write as _;
+            write!(self.out, "{value}").expect("memory takes all");
+        }
+        self
+    }
+
     /// A date as `YYYY-MM-DD`.
     pub fn date(&mut self, date: NaiveDate) -> &mut Self {
         self.separate();
-        let pair =
-            |n: u32| [b'0' + u8::try_from(n / 10).unwrap_or(0), b'0' + u8::try_from(n % 10).unwrap_or(0)];
         let year = date.year().unsigned_abs();
         for part in
             [&pair(year / 100)[..], &pair(year % 100), b"-", &pair(date.month()), b"-", &pair(date.day())]
@@ -283,6 +340,28 @@ impl<'a> RowWriter<'a> {
         }
         self
     }
+
+    /// A minute in Seoul as `YYYY-MM-DDTHH:MM:00+09:00`.
+    pub fn minute(&mut self, minute: NaiveDateTime) -> &mut Self {
+        self.date(minute.date());
+        for part in [b"T", &pair(minute.hour())[..], b":", &pair(minute.minute()), b":00+09:00"] {
+            self.out.extend_from_slice(part);
+        }
+        self
+    }
+}
+
+/// What a row without quotes breaks, for the datasets' own tests.
+#[cfg(test)]
+pub(super) fn judge<R: Record>(row: &str, value_unit: i64) -> Read<Vec<(&'static str, Severity)>> {
+    use crate::market::ymd;
+    let mut spans = Vec::new();
+    assert!(split(row.as_bytes(), &mut spans), "a row without quotes");
+    let (calendar, range) = (Calendar::shipped(), (ymd(1995, 1, 1), ymd(2026, 12, 31)));
+    let facts = Facts { calendar: &calendar, today: ymd(2026, 11, 23), range, value_unit };
+    let mut findings = Vec::new();
+    check::<R>(&Fields::new(row.as_bytes(), &spans), &facts, &mut findings)?;
+    Ok(findings.iter().map(|f| (f.rule.name, f.severity)).collect())
 }
 
 #[cfg(test)]
@@ -307,6 +386,29 @@ mod tests {
         assert_eq!(parse_date(b"2024-02-29"), Some(ymd(2024, 2, 29)));
         for bad in ["2023-02-29", "2024-2-29", "20240229", "2024-02-29 00:00:00", ""] {
             assert_eq!(parse_date(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn minutes() {
+        let minute = ymd(2026, 1, 2).and_hms_opt(9, 30, 0);
+        assert_eq!(parse_minute(b"2026-01-02T09:30:00+09:00"), minute);
+        let mut out = Vec::new();
+        RowWriter::new(&mut out).minute(minute.unwrap());
+        assert_eq!(out, b"2026-01-02T09:30:00+09:00");
+        assert_eq!(session_of(&out), b"2026-01-02");
+        assert_eq!(session_of(b"2026"), b"2026");
+        for bad in [
+            "2026-01-02",
+            "2026-01-02T09:30:00",
+            "2026-01-02 09:30:00+09:00",
+            "2026-01-02T09:30:01+09:00",
+            "2026-01-02T00:30:00+00:00",
+            "2026-01-02T24:00:00+09:00",
+            "2026-02-30T09:30:00+09:00",
+            "2026-01-02T09:30:00+09:00 ",
+        ] {
+            assert_eq!(parse_minute(bad.as_bytes()), None, "{bad}");
         }
     }
 

@@ -29,6 +29,8 @@ pub static DATASET: Dataset = Dataset {
     ],
     key: &["stock_code", "time"],
     kind: Kind::Master,
+    code: "stock_code",
+    expects: None,
     row_rules: record::rules_of::<Listing>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Listing>,

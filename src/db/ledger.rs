@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
 use super::failed;
+use crate::dataset::record::session_of;
 use crate::dataset::{Dataset, TIME, rule};
 use crate::error::{Error, Result};
 use crate::stream::{Counts, Mark, MarkKind, Preamble};
@@ -177,9 +178,13 @@ impl Remark {
         let mut time = None;
         let key = mark.get("key").or_else(|| mark.get("what")).unwrap_or_default();
         for (at, part) in key.split(',').enumerate().filter(|(_, part)| !part.is_empty()) {
-            match part.parse::<NaiveDate>() {
+            // A minute begins with its session.
+            let session = std::str::from_utf8(session_of(part.as_bytes())).unwrap_or(part);
+            let date = if dataset.is_intraday() { session } else { part };
+            match date.parse::<NaiveDate>() {
                 Ok(date)
-                    if dataset.key.get(at).is_none_or(|k| *k == TIME) || mark.kind == MarkKind::Missing =>
+                    if dataset.key.get(at).is_none_or(|k| *k == TIME)
+                        || matches!(mark.kind, MarkKind::Missing | MarkKind::Slice) =>
                 {
                     time = Some(date);
                 }

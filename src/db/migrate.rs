@@ -13,6 +13,12 @@ use crate::settings::BackendChoice;
 const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "ledger", include_str!("../../sql/migrations/0001_ledger.sql")),
     (2, "market", include_str!("../../sql/migrations/0002_market.sql")),
+    (3, "sectors", include_str!("../../sql/migrations/0003_sectors.sql")),
+    (4, "index_components", include_str!("../../sql/migrations/0004_index_components.sql")),
+    (5, "floating_shares", include_str!("../../sql/migrations/0005_floating_shares.sql")),
+    (6, "etf_portfolios", include_str!("../../sql/migrations/0006_etf_portfolios.sql")),
+    (7, "ohlcv_minute", include_str!("../../sql/migrations/0007_ohlcv_minute.sql")),
+    (8, "investor_trading", include_str!("../../sql/migrations/0008_investor_trading.sql")),
 ];
 const ROLES: &str = include_str!("../../sql/roles.sql");
 /// Any number: the advisory lock that migrations take.

@@ -1,4 +1,4 @@
-//! Stock codes and ISINs.
+//! Stock codes, index codes and ISINs.
 
 use std::fmt;
 
@@ -32,6 +32,46 @@ impl fmt::Display for StockCode {
 }
 
 impl fmt::Debug for StockCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An index of KRX: four characters `[0-9A-Z]`, the group and the number within it joined. `1028` is KOSPI 200,
+/// `2203` KOSDAQ 150, `1001` KOSPI, `2001` KOSDAQ, `5300` KRX 300.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IndexCode([u8; 4]);
+
+impl IndexCode {
+    /// KOSPI 200.
+    pub const KOSPI_200: Self = Self(*b"1028");
+    /// KOSDAQ 150.
+    pub const KOSDAQ_150: Self = Self(*b"2203");
+
+    /// Reads a code.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let code: [u8; 4] = bytes.try_into().ok()?;
+        code.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()).then_some(Self(code))
+    }
+
+    /// The four characters.
+    pub fn as_bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+
+    /// The four characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a code is ASCII")
+    }
+}
+
+impl fmt::Display for IndexCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for IndexCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -103,6 +143,15 @@ mod tests {
         }
         for bad in ["5930", "0126z0", "", "005930 ", "0059,0", "００5930", "A005930"] {
             assert!(StockCode::parse(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn index_codes() {
+        assert_eq!(IndexCode::parse(b"1028"), Some(IndexCode::KOSPI_200));
+        assert_eq!(IndexCode::KOSDAQ_150.as_str(), "2203");
+        for bad in ["028", "1/028", "", "KOSPI"] {
+            assert!(IndexCode::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }
 

@@ -5,6 +5,8 @@
 
 pub mod calendar;
 pub mod code;
+pub mod decimal;
+pub mod investor;
 pub mod limit;
 pub mod security;
 pub mod tick;
@@ -12,7 +14,9 @@ pub mod tick;
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
 pub use calendar::{Calendar, Day, Hours};
-pub use code::{Isin, StockCode};
+pub use code::{IndexCode, Isin, StockCode};
+pub use decimal::Decimal;
+pub use investor::Investor;
 pub use security::{Market, SecurityType};
 
 /// Asia/Seoul: UTC+9, without daylight saving time since 1988.

@@ -25,7 +25,7 @@ pub enum Undone {
 /// The tables that a dataset's batches write, with their keys.
 fn tables(dataset: &Dataset) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut tables = match dataset.kind {
-        Kind::Series => vec![(dataset.table, dataset.key.to_vec())],
+        Kind::Series | Kind::Snapshot { .. } => vec![(dataset.table, dataset.key.to_vec())],
         Kind::Master => {
             vec![("stocks", vec!["stock_code"]), ("stock_history", vec!["stock_code", "valid_from"])]
         }
@@ -150,7 +150,7 @@ async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset
     // Rows that this batch deleted, and a later one wrote again.
     for (table, key) in tables(dataset) {
         let same =
-            key.iter().map(|k| format!("m.{k}::text = r.key->>'{k}'")).collect::<Vec<_>>().join(" AND ");
+            key.iter().map(|k| format!("to_jsonb(m.{k}) = r.key->'{k}'")).collect::<Vec<_>>().join(" AND ");
         let query = format!(
             "SELECT m.batch_id, r.key::text FROM ops.revisions r JOIN market.{table} m ON {same} \
              WHERE r.batch_id = $1 AND r.table_name = '{table}' AND r.operation = 'delete' AND r.undone_at IS NULL LIMIT 1"

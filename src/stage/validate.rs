@@ -6,7 +6,7 @@ use std::mem;
 
 use chrono::NaiveDate;
 
-use crate::dataset::record::{self, parse_date};
+use crate::dataset::record::{self, parse_date, session_of};
 use crate::dataset::rule::{IN_RANGE, KEY_UNIQUE, NOT_IN_FUTURE, ON_A_SESSION, WELL_FORMED};
 use crate::dataset::{self, Dataset, Facts, Fields, Finding, Malformed, Rule, Severity};
 use crate::error::{Error, Result};
@@ -219,13 +219,13 @@ impl<'a> Judge<'a> {
             });
         }
         let fields = Fields::new(if unquoted.is_empty() { row } else { unquoted }, spans);
-        let time = fields.get(self.time);
-        if time != self.day {
+        let day = session_of(fields.get(self.time));
+        if day != self.day {
             self.day_findings.clear();
             self.day.clear();
-            self.day.extend_from_slice(time);
+            self.day.extend_from_slice(day);
             // An unreadable date is the record's to name.
-            if let Some(date) = parse_date(time) {
+            if let Some(date) = parse_date(day) {
                 day_findings(date, &self.facts, &mut self.day_findings);
             }
         }
@@ -243,8 +243,9 @@ impl<'a> Judge<'a> {
             return Ok(());
         };
         let (before, after) = (self.held.fields(), next.fields());
-        let key = order.iter().map(|at| before.get(*at).cmp(after.get(*at))).find(|c| c.is_ne());
-        match key {
+        let session = session_of(before.get(order[0])).cmp(session_of(after.get(order[0])));
+        let rest = order[1..].iter().map(|at| before.get(*at).cmp(after.get(*at)));
+        match std::iter::once(session).chain(rest).find(|c| c.is_ne()) {
             Some(std::cmp::Ordering::Less) => {
                 self.release(writer)?;
                 mem::swap(&mut self.held, &mut next);

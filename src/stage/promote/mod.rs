@@ -21,6 +21,7 @@ const JOB: &str = include_str!("../../../sql/promote/job.sql");
 const HELD: &str = include_str!("../../../sql/promote/held.sql");
 const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql");
 const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
+const SLICES: &str = include_str!("../../../sql/promote/slices.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
 /// How long a promote waits for another one of the same dataset.
 const LOCK_WAIT: &str = "30s";
@@ -147,8 +148,16 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     let (held, mut remarks) = hold_back(&transaction, batch, options).await?;
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
     transaction.batch_execute(&view).await.map_err(&doing)?;
-    let around = if batch.dataset.kind == Kind::Series { AROUND_SERIES } else { AROUND_MASTER };
-    transaction.batch_execute(&fill(around, batch)).await.map_err(&doing)?;
+    let around = match batch.dataset.kind {
+        // Nothing of a session is judged by the minutes of the one before.
+        Kind::Series if batch.dataset.is_intraday() => None,
+        Kind::Series => Some(AROUND_SERIES),
+        Kind::Master => Some(AROUND_MASTER),
+        Kind::Snapshot { .. } => Some(SLICES),
+    };
+    if let Some(around) = around {
+        transaction.batch_execute(&fill(around, batch)).await.map_err(&doing)?;
+    }
     for query in batch.dataset.queries {
         remarks.extend(check(&transaction, &fill(query, batch)).await?);
     }
@@ -182,7 +191,9 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
 
 /// Partitions are made beforehand, in a transaction of their own, so that readers do not wait for this one.
 async fn make_room(client: &Client, batch: &Batch, options: Options) -> Result<()> {
-    let query = format!("SELECT min({TIME}), max({TIME}) FROM staging.b{}", batch.id);
+    let session = |time: &str| batch.dataset.session_of(time);
+    let query =
+        format!("SELECT {}, {} FROM staging.b{}", session("min(time)"), session("max(time)"), batch.id);
     // No such table: another promote was faster, and the lock tells.
     let Ok(row) = client.query_one(&query, &[]).await else { return Ok(()) };
     let (Some(from), Some(to)): (Option<NaiveDate>, Option<NaiveDate>) = (row.get(0), row.get(1)) else {
@@ -198,7 +209,7 @@ async fn make_room(client: &Client, batch: &Batch, options: Options) -> Result<(
             help: format!("its stream was made by other means: `kdata rollback {}` drops it", batch.id),
         });
     }
-    if batch.dataset.kind == Kind::Series && !options.dry_run {
+    if batch.dataset.kind != Kind::Master && !options.dry_run {
         client
             .execute("SELECT ops.ensure_range($1, $2, $3)", &[&batch.dataset.table, &from, &to])
             .await
@@ -237,6 +248,8 @@ fn fill(statement: &str, batch: &Batch) -> String {
     let staging = format!("staging.b{}", batch.id);
     let id = batch.id.to_string();
     let columns = batch.dataset.header();
+    let session = batch.dataset.session_of(TIME);
+    let slice = if let Kind::Snapshot { slice } = batch.dataset.kind { slice } else { batch.dataset.code };
     let mut text = statement.to_owned();
     let own = [
         ("staging", staging.as_str()),
@@ -244,6 +257,11 @@ fn fill(statement: &str, batch: &Batch) -> String {
         ("dataset", batch.dataset.name),
         ("table", batch.dataset.table),
         ("columns", &columns),
+        ("session", &session),
+        ("code", batch.dataset.code),
+        ("slice", slice),
+        ("expects", batch.dataset.expects.unwrap_or("false")),
+        ("tells", if batch.dataset.expects.is_some() { "true" } else { "false" }),
     ];
     for (hole, value) in own.iter().chain(batch.dataset.holes) {
         text = text.replace(&format!("{{{hole}}}"), value);
@@ -254,8 +272,8 @@ fn fill(statement: &str, batch: &Batch) -> String {
 /// The batch's range as a condition, with the dates written out: made of dates, never of input. With the range in a
 /// subquery, TimescaleDB 2.28.3 now and then skipped every chunk in a parallel plan (`ChunkAppend` with exclusion at
 /// run time): caught by counting, and avoided by excluding chunks while planning.
-fn between(batch: &Batch) -> String {
-    format!("BETWEEN DATE '{}' AND DATE '{}'", batch.range.0, batch.range.1)
+fn within(batch: &Batch, time: &str) -> String {
+    batch.dataset.within(time, batch.range)
 }
 
 /// Takes the sessions out of the batch that production holds in better shape.
@@ -283,7 +301,8 @@ async fn hold_back(
     if options.force || times.is_empty() {
         return Ok((0, remarks));
     }
-    let query = format!("DELETE FROM staging.b{} WHERE time = ANY ($1)", batch.id);
+    let session = batch.dataset.session_of(TIME);
+    let query = format!("DELETE FROM staging.b{} WHERE {session} = ANY ($1)", batch.id);
     let held = transaction.execute(&query, &[&times]).await.map_err(&doing)?;
     transaction.execute("DELETE FROM staged_times WHERE time = ANY ($1)", &[&times]).await.map_err(&doing)?;
     if held == batch.rows {
@@ -341,17 +360,23 @@ async fn gates(
 async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions::Action]) -> Result<Written> {
     let dataset = batch.dataset;
     let written = match dataset.kind {
-        Kind::Series => {
+        Kind::Series | Kind::Snapshot { .. } => {
             let provided = |c: &&str| batch.provides.iter().any(|p| p == c) && !dataset.key.contains(c);
             let columns: Vec<&str> = dataset.columns.iter().map(|c| c.name).filter(provided).collect();
+            let mut target = within(batch, "m.time");
+            if let Kind::Snapshot { slice } = dataset.kind {
+                // Only what the batch brings is replaced.
+                let brought = format!("x.time = m.time AND x.slice = m.{slice}");
+                target = format!("{target} AND EXISTS (SELECT FROM slices x WHERE {brought})");
+            }
             let merge = Merge {
                 table: dataset.table,
                 key: dataset.key,
                 columns,
                 from: "staged",
-                target: &format!("m.time {}", between(batch)),
+                target: &target,
                 incoming: "true",
-                delete: false,
+                delete: matches!(dataset.kind, Kind::Snapshot { .. }),
             };
             merge.run(transaction, batch.id).await?
         }
@@ -368,19 +393,12 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
 async fn status(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
     let doing = failed("cannot write the sessions' status");
     let rows = match batch.dataset.kind {
-        Kind::Series => {
-            let copy = format!(
-                "CREATE TEMP TABLE produced ON COMMIT DROP AS SELECT stock_code, {TIME} FROM market.{} p \
-                 WHERE p.time {}; ANALYZE produced",
-                batch.dataset.table,
-                between(batch)
-            );
-            transaction.batch_execute(&copy).await.map_err(&doing)?;
-            "produced"
+        Kind::Series | Kind::Snapshot { .. } => {
+            format!("market.{} p WHERE {}", batch.dataset.table, within(batch, "p.time"))
         }
-        Kind::Master => "staged",
+        Kind::Master => "staged".to_owned(),
     };
-    transaction.batch_execute(&fill(&STATUS.replace("{rows}", rows), batch)).await.map_err(&doing)?;
+    transaction.batch_execute(&fill(&STATUS.replace("{rows}", &rows), batch)).await.map_err(&doing)?;
     // promoted_at changes with what else changes: a promote that brings nothing new writes nothing.
     let merge = Merge {
         table: "session_status",
