@@ -7,6 +7,7 @@ mod support;
 mod vendors;
 
 mod cli; // help, errors, exit codes, secrets
+mod datasets; // the six that no sheet makes: minutes, snapshots, investors
 mod db; // the private cluster, roles, migrations
 mod extract; // sessions, scopes, what a source lacks
 mod faults; // damaged source files: what of it is found

@@ -25,8 +25,10 @@ fn quality_in_numbers(db: &Db) {
     let report = json(db, "report quality --date 2024-01-05 --format json");
     assert_eq!((&report["schema_version"], &report["session"]), (&1.into(), &"2024-01-05".into()));
     assert_eq!((&report["database"], &report["storage"]), (&"live".into(), &db.backend.into()));
-    let datasets = report["datasets"].as_array().unwrap();
+    let all = report["datasets"].as_array().unwrap();
+    let (datasets, others) = all.split_at(DATASETS.len());
     assert_eq!(datasets.iter().map(|d| d["dataset"].as_str().unwrap()).collect::<Vec<_>>(), DATASETS);
+    assert_eq!((others.len(), &others[0]["state"]), (6, &"absent".into()));
     for dataset in datasets {
         assert_eq!((&dataset["state"], &dataset["source"]), (&"final".into(), &"marcap".into()));
         assert_eq!(

@@ -57,7 +57,11 @@ fn a_promoted_batch_is_undone_to_the_letter(db: &Db) {
     show(db, &changed);
     let second: Vec<_> = DATASETS.iter().map(|dataset| promoted(db, dataset, "2024-01-03", TO)).collect();
     let after = db.production();
-    assert!(before.iter().zip(&db.production_to_the_letter()).all(|(a, b)| a != b), "every table changed");
+    let touched = |table: &&String| !table.contains("|0|");
+    assert!(
+        before.iter().filter(touched).all(|table| !db.production_to_the_letter().contains(table)),
+        "every table changed"
+    );
     for batch in second.iter().rev() {
         let told = db.kdata(&format!("rollback {batch}")).ok();
         assert!(told.starts_with(&format!("batch {batch} is rolled back: ")), "{told}");

@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         "A simulated market of {} sessions, {from} to {last}, through the stages:",
         args.sessions
     ));
-    for dataset in dataset::ALL {
+    for dataset in dataset::ALL.iter().filter(|d| Source::Sim.serves(d.name)) {
         let job = job(dataset, (from, last), args.seed, context, &settings);
         let batch = stage::run::run(Source::Sim, &job, &database, MaxRejects::Percent(1.0))?.batch;
         let promoted = block_on(async {

@@ -14,7 +14,11 @@ pub static DATASET: Dataset = Dataset {
     about: "minute bars: open, high, low, close, volume, value",
     columns: &[
         Column { name: "stock_code", sql: "text", about: "KRX short code, six characters" },
-        Column { name: "time", sql: "timestamptz", about: "start of the minute; its date in Seoul is the session" },
+        Column {
+            name: "time",
+            sql: "timestamptz",
+            about: "start of the minute; its date in Seoul is the session",
+        },
         Column { name: "open", sql: "integer", about: "first price of the minute, KRW" },
         Column { name: "high", sql: "integer", about: "highest price, KRW" },
         Column { name: "low", sql: "integer", about: "lowest price, KRW" },
@@ -218,11 +222,16 @@ mod tests {
             ("2016-07-29T14:55", good, quiet),
             // Hours are not known.
             ("1999-01-05T11:30", good, vec![]),
-            ("2024-06-11T12:50", "75300,75400,75300,75300,0,0", vec![(
-                "ohlcv-minute.something_was_traded",
-                Reject,
-            )]),
-            ("2024-06-11T12:50", "75300,75400,0,75300,5,", vec![("ohlcv-minute.nothing_is_negative", Reject)]),
+            (
+                "2024-06-11T12:50",
+                "75300,75400,75300,75300,0,0",
+                vec![("ohlcv-minute.something_was_traded", Reject)],
+            ),
+            (
+                "2024-06-11T12:50",
+                "75300,75400,0,75300,5,",
+                vec![("ohlcv-minute.nothing_is_negative", Reject)],
+            ),
             ("2024-06-11T12:50", "75300,75200,75100,75100,5,", high.clone()),
             ("2024-06-11T12:50", "75300,75300,75100,75400,5,", high),
             ("2024-06-11T12:50", "75300,75400,75350,75400,5,", vec![("ohlcv-minute.low_is_lowest", Reject)]),

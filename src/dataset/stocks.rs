@@ -107,10 +107,16 @@ enum NameForm {
     Suspect,
 }
 
-/// Korean names hold Hangul, ASCII and a few signs. Replacement characters, control characters and Latin-1
-/// letters are what CP949 looks like when it was read as something else.
+/// Korean names hold Hangul, ASCII and a few signs. Replacement and control characters and runs of Latin-1 letters
+/// are what CP949 looks like when it was read as something else: each Hangul syllable has two bytes. A single one
+/// is a middle dot (전기·전자) or a foreign name.
 pub(crate) fn is_readable(text: &str) -> bool {
-    !text.chars().any(|c| matches!(c, '\u{fffd}' | '\u{a0}'..='\u{ff}') || c.is_control())
+    let mut before = false;
+    !text.chars().any(|c| {
+        let is_latin = matches!(c, '\u{a0}'..='\u{ff}');
+        let in_a_run = std::mem::replace(&mut before, is_latin) && is_latin;
+        in_a_run || c == '\u{fffd}' || c.is_control()
+    })
 }
 
 fn form(name: &str) -> NameForm {

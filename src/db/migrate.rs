@@ -135,8 +135,8 @@ pub async fn state(client: &Client) -> Result<State> {
             });
         }
     }
-    let newest: i32 = applied.last().map_or(-1, |row| row.get(0));
-    if newest < MIGRATIONS.last().map_or(0, |m| m.0) {
+    let has = |version: i32| applied.iter().any(|row| row.get::<_, i32>(0) == version);
+    if !MIGRATIONS.iter().all(|(version, _, _)| has(*version)) {
         return Ok(State::Older);
     }
     let row = client.query_one("SELECT kind, backend FROM ops.settings", &[]).await.map_err(&doing)?;

@@ -23,7 +23,10 @@ impl Decimal {
     /// # Panics
     /// When the number has more than 18 digits: parse what comes from outside.
     pub fn new(digits: i64, scale: u8) -> Self {
-        assert!(digits.unsigned_abs() < 10u64.pow(18) && usize::from(scale) <= MOST_DIGITS, "too many digits");
+        assert!(
+            digits.unsigned_abs() < 10u64.pow(18) && usize::from(scale) <= MOST_DIGITS,
+            "too many digits"
+        );
         let (mut digits, mut scale) = (digits, scale);
         while scale > 0 && digits % 10 == 0 {
             (digits, scale) = (digits / 10, scale - 1);
@@ -136,8 +139,21 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap().to_string(), written, "{text}");
         }
-        for bad in ["", "-", ".", "5.", "1e3", "+1", " 1", "1,000", "NaN", "1.2.3", "--1", "1-", "1000000000000000000"]
-        {
+        for bad in [
+            "",
+            "-",
+            ".",
+            "5.",
+            "1e3",
+            "+1",
+            " 1",
+            "1,000",
+            "NaN",
+            "1.2.3",
+            "--1",
+            "1-",
+            "1000000000000000000",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
         assert_eq!(Decimal::new(-3580, 3), parse("-3.58").unwrap());
@@ -145,7 +161,8 @@ mod tests {
 
     #[test]
     fn compares_by_value() {
-        let sorted = ["-12.5", "-12.49", "-1", "0", "0.000000000000000001", "0.5", "12", "999999999999999999"];
+        let sorted =
+            ["-12.5", "-12.49", "-1", "0", "0.000000000000000001", "0.5", "12", "999999999999999999"];
         for pair in sorted.windows(2) {
             assert!(parse(pair[0]) < parse(pair[1]), "{pair:?}");
         }

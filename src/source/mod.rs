@@ -182,6 +182,12 @@ const PREFERENCE: &[(&str, &[Source])] = &[
     ("stocks", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
     ("ohlcv", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
     ("market-cap", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
+    ("sectors", &[]),
+    ("index-components", &[]),
+    ("floating-shares", &[]),
+    ("etf-portfolios", &[]),
+    ("ohlcv-minute", &[]),
+    ("investor-trading", &[]),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -207,6 +213,11 @@ impl Source {
     /// The source of that name.
     pub fn find(name: &str) -> Option<Self> {
         ALL.iter().copied().find(|s| s.name() == name)
+    }
+
+    /// Does it have that dataset?
+    pub fn serves(self, dataset: &str) -> bool {
+        PREFERENCE.iter().any(|(name, sources)| *name == dataset && sources.contains(&self))
     }
 
     /// Is the source set up? Simulated data are never taken unasked.
@@ -364,7 +375,7 @@ mod tests {
         }
         for (name, sources) in PREFERENCE {
             assert!(dataset::find(name).is_some(), "{name}");
-            assert!(sources.ends_with(&[Source::Sim]), "{name}");
+            assert!(sources.is_empty() || sources.ends_with(&[Source::Sim]), "{name}");
         }
         for source in ALL {
             assert!(PREFERENCE.iter().any(|(_, sources)| sources.contains(source)), "{}", source.name());

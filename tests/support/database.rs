@@ -176,8 +176,20 @@ impl DerefMut for Db {
 }
 
 /// The tables that clients read.
-const MARKET: [&str; 6] =
-    ["stocks", "stock_history", "ohlcv_daily", "market_cap_daily", "session_status", "corporate_actions"];
+const MARKET: [&str; 12] = [
+    "stocks",
+    "stock_history",
+    "ohlcv_daily",
+    "market_cap_daily",
+    "session_status",
+    "corporate_actions",
+    "sectors",
+    "index_components",
+    "floating_shares",
+    "etf_portfolios",
+    "ohlcv_minute",
+    "investor_trading",
+];
 
 impl Db {
     pub fn native() -> Self {

@@ -17,7 +17,7 @@ use std::sync::Once;
 pub use database::{Db, Session, cluster};
 pub use server::{Reply, Request, Server};
 pub use sheet::Sheet;
-pub use stream::{Stream, reseal};
+pub use stream::{Made, Stream, reseal};
 
 /// The binary under test.
 pub const KDATA: &str = env!("CARGO_BIN_EXE_kdata");

@@ -27,3 +27,35 @@ pub fn reseal(text: &str) -> String {
         crc32fast::hash(body.as_bytes())
     )
 }
+
+/// An extracted stream made by hand: a dataset's header, rows, and marks between them.
+pub struct Made {
+    pub dataset: &'static str,
+    pub header: &'static str,
+    pub range: (&'static str, &'static str),
+    /// What the preamble says otherwise, e.g. ("source", "kis").
+    pub says: Vec<(&'static str, &'static str)>,
+}
+
+impl Made {
+    /// The stream, with the counts and the checksum of its lines.
+    pub fn stream(&self, lines: &[&str]) -> String {
+        let (from, to) = self.range;
+        let mut preamble =
+            format!("#kdata/1 dataset={} stage=extracted run=made from={from} to={to}", self.dataset);
+        for (key, value) in [
+            ("source", "csv"),
+            ("scope", "KOSPI,KOSDAQ,KONEX/stock"),
+            ("names", "whole"),
+            ("finality", "final"),
+            ("provides", "all"),
+            ("order", "key"),
+            ("value_unit", "1"),
+            ("calendar", "made"),
+        ] {
+            let value = self.says.iter().find(|(k, _)| *k == key).map_or(value, |(_, other)| *other);
+            preamble.push_str(&format!(" {key}={value}"));
+        }
+        reseal(&format!("{preamble}\n{}\n{}\n#end \n", self.header, lines.join("\n")))
+    }
+}
