@@ -11,6 +11,7 @@ mod datasets; // the six that no sheet makes: minutes, snapshots, investors
 mod db; // the private cluster, roles, migrations
 mod extract; // sessions, scopes, what a source lacks
 mod faults; // damaged source files: what of it is found
+mod http; // faults of every vendor, limits across processes, secrets
 mod krx_openapi; // whole markets by date, from the exchange's official service
 mod load; // broken streams, killed stages, refusals
 mod marcap; // yearly files over HTTP

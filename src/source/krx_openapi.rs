@@ -218,27 +218,34 @@ impl<'a> Extract<'a> {
         let call = Call::get(format!("/svc/apis/sto/{service}.json"))
             .query("basDd", text::compact(session))
             .session(session);
-        let answer = self.client.call(&self.vendor, &call).await?;
-        let body: Body =
-            answer.json().map_err(|_| odd_answer(format!("krx-openapi: {}: no JSON", call.line())))?;
-        let rows = body.rows.unwrap_or_default();
-        if rows.is_empty() {
-            return Err(Error::NotPublished {
-                what: format!("krx-openapi has no {dataset} of {market} for {session}, which the calendar calls a session"),
-                help: "it appears at 08:00 of the next day: run again later; if the market was closed that day, put it \
-                       into KDATA_CALENDAR"
-                    .into(),
-            });
-        }
-        let wanted = text::compact(session);
-        if let Some(row) = rows.iter().find(|row| !row.bas_dd.is_empty() && row.bas_dd != wanted) {
-            return Err(odd_answer(format!(
-                "krx-openapi: asked for {session}, it answered with rows of {}",
-                row.bas_dd.escape_debug()
-            )));
-        }
-        Ok(rows)
+        let read = |answer: &Answer| {
+            let body: Body =
+                answer.json().map_err(|_| odd_answer("its answer does not read twice".into()))?;
+            rows_of(body, dataset, session, market)
+        };
+        self.client.ask(&self.vendor, &call, read).await
     }
+}
+
+/// The rows of an answer, if they are those of the session asked for.
+fn rows_of(body: Body, dataset: &str, session: NaiveDate, market: Market) -> Result<Vec<Row>> {
+    let rows = body.rows.unwrap_or_default();
+    if rows.is_empty() {
+        return Err(Error::NotPublished {
+            what: format!("krx-openapi has no {dataset} of {market} for {session}, which the calendar calls a session"),
+            help: "it appears at 08:00 of the next day: run again later; if the market was closed that day, put it into \
+                   KDATA_CALENDAR"
+                .into(),
+        });
+    }
+    let wanted = text::compact(session);
+    if let Some(row) = rows.iter().find(|row| !row.bas_dd.is_empty() && row.bas_dd != wanted) {
+        return Err(odd_answer(format!(
+            "krx-openapi: asked for {session}, it answered with rows of {}",
+            row.bas_dd.escape_debug()
+        )));
+    }
+    Ok(rows)
 }
 
 /// Sessions and markets, in the order of the stream.

@@ -5,6 +5,7 @@ mod database;
 mod server;
 mod sheet;
 mod stream;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -18,6 +19,7 @@ pub use database::{Db, Session, cluster};
 pub use server::{Reply, Request, Server};
 pub use sheet::Sheet;
 pub use stream::{Made, Stream, reseal};
+pub use tls::tls_server;
 
 /// The binary under test.
 pub const KDATA: &str = env!("CARGO_BIN_EXE_kdata");
@@ -127,7 +129,7 @@ impl Work {
     pub fn exports(&self) -> String {
         let of_vendor = |name: &&String| !["PATH", "KDATA_NOW", "KDATA_HOME"].contains(&name.as_str());
         let names = self.env.keys().filter(of_vendor);
-        names.map(|name| format!("export {name}='{}'; ", self.env[name])).collect()
+        names.fold(String::new(), |script, name| script + &format!("export {name}='{}'; ", self.env[name]))
     }
 
     pub fn unset(&mut self, name: &str) -> &mut Self {

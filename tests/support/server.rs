@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 /// What a client asked.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "what a request is, whether or not a vendor looks at all of it")]
 pub struct Request {
     pub method: String,
     /// With the query string.
@@ -36,6 +37,7 @@ impl Request {
         pairs.into_iter().find(|(n, _)| *n == name).map(|(_, value)| decode(value))
     }
 
+    #[allow(dead_code, reason = "vendors that take JSON read it")]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }

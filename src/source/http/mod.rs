@@ -344,7 +344,8 @@ impl<'a> Client<'a> {
         // An archive is the user's to tidy.
         let days = if http.archive.is_some() { u64::MAX } else { SPOOL_DAYS };
         let spool = Spool::new(&folder, name, days)?;
-        let unfinished = if job.replay { None } else { Some(spool.begin(&job.line(source), job.now)?) };
+        let unfinished =
+            if job.replay { None } else { Some(spool.begin(&job.line(source), spool::clock())?) };
         let limit = Limit::new(&limits, &id, manners.rate);
         let quota = Quota::new(&limits, &format!("{id}-day"), manners.calls_a_day, manners.bytes_a_day);
         let inner = http_client(name, http)?;
@@ -397,6 +398,18 @@ impl<'a> Client<'a> {
         covered.clamp(2, 64)
     }
 
+    /// Asks a question and reads the answer. One that turns out not to be what was asked for (another date, no rows on
+    /// an open day, a page that came before) is not taken for an answer when the job is run again.
+    pub async fn ask<T>(
+        &self,
+        vendor: &impl Vendor,
+        call: &Call,
+        read: impl FnOnce(&Answer) -> Result<T>,
+    ) -> Result<T> {
+        let answer = self.call(vendor, call).await?;
+        read(&answer).inspect_err(|_| self.spool.disown(call.session, &call.line()))
+    }
+
     /// Asks a question: the answer that [`Vendor::judge`] calls good, from the spool where this run has it already.
     pub async fn call(&self, vendor: &impl Vendor, call: &Call) -> Result<Answer> {
         let line = call.line();
@@ -421,7 +434,7 @@ impl<'a> Client<'a> {
                 Ok(answer) => {
                     let verdict = block_notice(&answer).unwrap_or_else(|| vendor.judge(call, &answer));
                     let good = matches!(verdict, Verdict::Good);
-                    self.spool.keep(call.session, &line, &answer, good, self.job.now)?;
+                    self.spool.keep(call.session, &line, &answer, good, spool::clock())?;
                     match verdict {
                         Verdict::Good => {
                             self.job.progress.called();

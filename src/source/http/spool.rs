@@ -157,6 +157,14 @@ impl Spool {
         write().map_err(|e| Error::io(format!("cannot keep an answer in {}", folder.display()), e))
     }
 
+    /// What was kept as a good answer is none: it stays, by another name.
+    pub fn disown(&self, session: Option<NaiveDate>, request: &str) {
+        let (folder, name) = (self.place(session), digest(request));
+        // Not there: then nothing is taken for an answer, which is what was wanted.
+        let _ =
+            fs::rename(folder.join(format!("{name}.gz")), folder.join(format!("{name}.{}.bad.gz", nanos())));
+    }
+
     fn place(&self, session: Option<NaiveDate>) -> PathBuf {
         self.folder.join(session.map_or_else(|| "undated".to_owned(), |date| date.to_string()))
     }
@@ -169,6 +177,12 @@ fn read(path: &Path) -> std::io::Result<(Head, Vec<u8>)> {
     let head = serde_json::from_slice(&bytes[..line])?;
     bytes.drain(..=line);
     Ok((head, bytes))
+}
+
+/// When answers come: real time, also where drills fix the clock, since a later run must not take them for its own.
+#[expect(clippy::disallowed_methods, reason = "says nothing about the data")]
+pub(super) fn clock() -> DateTime<Utc> {
+    Utc::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "tells answers apart, says nothing about the data")]
