@@ -477,19 +477,40 @@ impl<'a> Client<'a> {
     /// Sends a call that holds secrets or is about the connection itself (a token, a login): not signed, not kept, not
     /// shown. Failures on the way are tried again; the answer is the caller's to judge.
     pub async fn unkept(&self, about: &str, call: &Call) -> Result<Answer> {
+        self.judged(about, call, |_| Verdict::Good).await
+    }
+
+    /// As [`Self::unkept`], and tries again where the answer's judge says so.
+    pub async fn judged(
+        &self,
+        about: &str,
+        call: &Call,
+        judge: impl Fn(&Answer) -> Verdict,
+    ) -> Result<Answer> {
         let mut pauses = Pauses::new(&self.job.settings.http, about);
         loop {
-            match self.send(call, Vec::new()).await {
-                Ok(answer) => return Ok(answer),
+            let (what, after) = match self.send(call, Vec::new()).await {
                 Err(Failure::Fatal(error)) => return Err(error),
-                Err(Failure::Again(what)) => match pauses.next(None) {
-                    Some(pause) => {
-                        tracing::warn!("{}: {about}: {what}; trying again", self.source.name());
-                        self.sleep(pause).await?;
+                Err(Failure::Again(what)) => (what, None),
+                Ok(answer) => match judge(&answer) {
+                    Verdict::Good => return Ok(answer),
+                    Verdict::Retry { what, after } => (what, after),
+                    Verdict::Renew { what } => return Err(self.refused(about, &what)),
+                    Verdict::Blocked { what, length } => {
+                        return Err(self.breaker.trip(self.job.now, length, &what));
                     }
-                    None => return Err(self.spent(about, &what, pauses.tries)),
+                    Verdict::Fatal(error) => return Err(self.locate(error, about)),
                 },
-            }
+            };
+            let Some(pause) = pauses.next(after) else {
+                return Err(self.spent(about, &what, pauses.tries));
+            };
+            tracing::warn!(
+                "{}: {about}: {what}; trying again in {:.1} s",
+                self.source.name(),
+                pause.as_secs_f64()
+            );
+            self.sleep(pause).await?;
         }
     }
 
