@@ -19,4 +19,5 @@ mod pipe; // the whole, on fixtures and on real data, on both storage backends
 mod promote; // merges, gates, revisions, ranks
 mod report; // quality, due, runs, rejects
 mod rollback; // back to the letter
+mod session_status; // in any order, what production holds
 mod validate; // rules, limits, broken streams

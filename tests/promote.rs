@@ -8,6 +8,8 @@ use crate::support::{DATASETS, Db, KDATA, Sheet, Stream, on_both_backends, resea
 on_both_backends! {
     a_dry_run_changes_nothing
     gates_hold_a_batch
+    both_seams_of_a_session_are_judged
+    the_same_is_remarked_in_any_order
     a_master_that_loses_names_is_held
     changed_rows_leave_revisions
     worse_data_do_not_replace_better
@@ -21,7 +23,7 @@ on_both_backends! {
     a_list_of_codes_claims_nothing_else
 }
 
-const SESSIONS: [&str; 5] = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08"];
+pub const SESSIONS: [&str; 5] = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08"];
 const NAMES: usize = 240;
 
 /// Makes a sheet the only yearly file.
@@ -149,6 +151,90 @@ fn gates_hold_a_batch(db: &Db) {
     );
 }
 
+/// A session may come after the one that follows it.
+fn both_seams_of_a_session_are_judged(db: &Db) {
+    let whole = market();
+    let half = whole.clone().keep(|sheet, row| row[sheet.at("Code")].as_bytes()[4] % 2 == 0);
+    show(db, &whole);
+    db.pipe("stocks", "2024-01-02", "2024-01-08");
+    for dataset in ["ohlcv", "market-cap"] {
+        db.pipe(dataset, "2024-01-05", "2024-01-08");
+    }
+    for (sheet, rule) in [
+        (half, "market_is_whole"),
+        (whole.clone().copy_session("2024-01-05", "2024-01-04"), "session_is_new"),
+    ] {
+        show(db, &sheet);
+        for dataset in ["ohlcv", "market-cap"] {
+            let rule = format!("{dataset}.{rule}");
+            let batch = is_held(db, dataset, "2024-01-04", &rule);
+            let gates = "SELECT DISTINCT time, message FROM ops.flags WHERE severity = 'gate' AND rule = ";
+            let gates = db.rows(&format!("{gates}'{rule}' AND batch_id = {batch}"));
+            // What is held together with what stands in production.
+            assert!(!gates.is_empty() && gates.iter().all(|g| g.starts_with("2024-01-05|")), "{gates:?}");
+            assert!(
+                gates.iter().all(|g| g.contains("2024-01-04") && g.contains("on 2024-01-05")),
+                "{gates:?}"
+            );
+            db.kdata(&format!("rollback {batch}")).ok();
+        }
+    }
+    // A master that lacks half of the names, before one that is whole.
+    let masters = db.another();
+    show(&masters, &whole);
+    masters.pipe("stocks", "2024-01-05", "2024-01-08");
+    show(&masters, &whole.clone().without("Market", "KOSDAQ"));
+    is_held(&masters, "stocks", "2024-01-04", "stocks.market_is_whole");
+    // One market of a session tells nothing of the others, on either side.
+    let names = "SELECT count(*) FROM ops.flags WHERE rule LIKE '%.name_is_%'";
+    let before = db.value(names);
+    show(db, &whole);
+    for dataset in ["ohlcv", "market-cap"] {
+        for day in ["2024-01-04", "2024-01-09"] {
+            let day_before = whole.clone().copy_session("2024-01-08", "2024-01-09");
+            show(db, if day == "2024-01-04" { &whole } else { &day_before });
+            let extract = format!("kdata extract {dataset} --date {day} --market KOSPI");
+            db.sh(&format!("{extract} | kdata validate | kdata load")).ok();
+            let run = db.kdata("promote");
+            assert!(!(run.stdout + &run.stderr).contains("market_is_whole"));
+            let batch = db.value("SELECT max(batch_id) FROM ops.batches");
+            db.kdata(&format!("rollback {batch}")).ok();
+        }
+    }
+    assert_eq!(db.value(names), before);
+    show(db, &whole);
+    for dataset in ["ohlcv", "market-cap"] {
+        db.pipe(dataset, "2024-01-04", "2024-01-04");
+        db.pipe(dataset, "2024-01-02", "2024-01-03");
+    }
+}
+
+fn the_same_is_remarked_in_any_order(db: &Db) {
+    let sheet = turbulent();
+    let mut ended = None;
+    for (at, order) in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [1, 3, 0, 4, 2]].iter().enumerate() {
+        let another = (at > 0).then(|| db.another());
+        let db = another.as_ref().unwrap_or(db);
+        show(db, &sheet);
+        db.pipe("stocks", SESSIONS[0], SESSIONS[4]);
+        for session in order {
+            for dataset in ["ohlcv", "market-cap"] {
+                db.pipe(dataset, SESSIONS[*session], SESSIONS[*session]);
+            }
+        }
+        let remarks = db.rows(
+            "SELECT severity, rule, stock_code, time, message FROM ops.flags \
+             WHERE dataset <> 'stocks' AND rule <> 'source.missing' ORDER BY 1, 2, 3, 4",
+        );
+        for rule in
+            ["ohlcv.name_is_gone", "ohlcv.name_is_new", "market-cap.name_is_gone", "market-cap.name_is_new"]
+        {
+            assert!(remarks.iter().any(|r| r.contains(rule)), "{rule}: {remarks:#?}");
+        }
+        assert_eq!(remarks, *ended.get_or_insert_with(|| remarks.clone()), "{order:?}");
+    }
+}
+
 fn a_master_that_loses_names_is_held(db: &Db) {
     show(db, &market());
     db.pipe("stocks", "2024-01-02", "2024-01-03");
@@ -230,6 +316,8 @@ fn changed_rows_leave_revisions(db: &Db) {
         [
             format!("ohlcv_daily|000010|2024-01-08|update|{}|{first}|{second}|t", old[0]),
             format!("ohlcv_daily|000015|2024-01-08|update|{}|{first}|{second}|t", old[1]),
+            // The session's data are those of the second batch from now on.
+            format!("session_status|-|2024-01-08|update|-|{first}|{second}|t"),
         ]
     );
     assert_eq!(
@@ -371,7 +459,7 @@ fn masters_go_first_and_a_held_batch_stops_no_other(db: &Db) {
 }
 
 /// Names that come, go, come back, are renamed, move, split.
-fn turbulent() -> Sheet {
+pub fn turbulent() -> Sheet {
     let date = |sheet: &Sheet, row: &[String]| row[sheet.at("Date")].clone();
     let code = |sheet: &Sheet, row: &[String]| row[sheet.at("Code")].clone();
     let sheet = Sheet::market(400, &SESSIONS).keep(|sheet, row| {

@@ -4,6 +4,7 @@ use crate::support::{DATASETS, Db, Sheet, on_both_backends};
 
 on_both_backends! {
     quality_in_numbers
+    every_batch_of_a_session_has_its_say
     quality_for_people
     due_lists_what_cron_should_fetch
     runs_tell_what_happened
@@ -94,6 +95,52 @@ fn quality_in_numbers(db: &Db) {
     );
     let rule = report["rules"].as_array().unwrap().iter().find(|r| r["severity"] == "reject").unwrap();
     assert_eq!((&rule["rule"], &rule["count"]), (&"marcap.cap_agrees".into(), &1.into()));
+}
+
+fn every_batch_of_a_session_has_its_say(db: &Db) {
+    let day = "2024-01-05";
+    let sheet = Sheet::fixture(2024);
+    let show = |sheet: &Sheet| db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
+    let told = || {
+        let report = json(db, &format!("report quality --date {day} --format json"));
+        let rules = report["rules"].as_array().unwrap().iter().filter(|r| r["severity"] != "note");
+        let rules: Vec<String> = rules
+            .map(|r| {
+                format!("{} {} {} {}", r["severity"], r["rule"], r["count"], r["samples"][0]["stock_code"])
+            })
+            .collect();
+        let bars = &report["datasets"][1];
+        (
+            bars["rows"].as_i64().unwrap(),
+            bars["rejected"].as_i64().unwrap(),
+            rules.join(", ").replace('"', ""),
+        )
+    };
+    let bring = |args: &str| {
+        let extract = format!("kdata extract ohlcv --date {day} {args} | kdata validate --max-rejects 1");
+        db.sh(&format!("{extract} | kdata load && kdata promote")).ok();
+    };
+    let flag = "flag ohlcv.value_fits_volume 1 100010".to_owned();
+    // Not yet the name that is flagged, and one that is rejected.
+    let without = |code: &str| sheet.clone().without("Code", code);
+    show(&without("100010").set("000010", day, "Low", "99999"));
+    bring("");
+    let reject = "reject ohlcv.high_is_highest 1 000010".to_owned();
+    assert_eq!(told(), (10, 1, reject.clone()));
+    // A list fills up: its flags and the rejects of the batch before.
+    show(&sheet);
+    bring("--codes 100010");
+    assert_eq!(told(), (11, 1, format!("{reject}, {flag}")));
+    bring("--codes 100010,000010");
+    assert_eq!(told().0, 12);
+    assert!(told().2.ends_with(&flag), "once: {:?}", told());
+    // The session comes anew, with a value that fits: nothing of what was said before is true any more.
+    let row =
+        sheet.rows.iter().find(|r| r[sheet.at("Code")] == "100010" && r[sheet.at("Date")] == day).unwrap();
+    let value = sheet.number(row, "Close") * sheet.number(row, "Volume");
+    show(&sheet.clone().set("100010", day, "Amount", &value.to_string()));
+    bring("");
+    assert_eq!(told(), (12, 0, String::new()));
 }
 
 /// How wide a text is in a terminal.

@@ -5,20 +5,19 @@ WITH counts AS (
     FROM around GROUP BY 1, 2
 ), pairs AS (
     SELECT s.time, s.prev_time, (n.names = 'whole' AND p.names = 'whole') AS whole
-    FROM sessions s
+    FROM seams s
     JOIN claims n ON n.time = s.time
     JOIN claims p ON p.time = s.prev_time
     WHERE n.names <> 'list' AND p.names <> 'list'
       AND ({knows_traded} OR (n.names = 'whole' AND p.names = 'whole'))
 ), compared AS (
-    SELECT pairs.time, before.market, pairs.prev_time,
-           CASE WHEN whole THEN before.listed ELSE before.traded END AS was,
+    SELECT pairs.time, b.market, pairs.prev_time, CASE WHEN whole THEN b.listed ELSE b.traded END AS was,
            coalesce(CASE WHEN whole THEN now.listed ELSE now.traded END, 0) AS is
     FROM pairs
-    JOIN counts before ON before.time = pairs.prev_time
-    LEFT JOIN counts now ON now.time = pairs.time AND now.market = before.market
+    JOIN counts b ON b.time = pairs.prev_time
+    LEFT JOIN counts now ON now.time = pairs.time AND now.market = b.market
     CROSS JOIN job
-    WHERE before.market = 'all' OR before.market = ANY (job.markets)
+    WHERE {in_scope}
 )
 SELECT '{dataset}.market_is_whole', 'gate', NULL::text, time,
        format('%s has %s names on %s, %s on %s', market, "is", time, was, prev_time)

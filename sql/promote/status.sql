@@ -1,38 +1,35 @@
--- What session_status shall say of the batch's sessions, from the rows that now stand there. Names listed on a
--- session are known where a master of that session or of the 45 days before it is in production; a master itself is
--- measured by none. {expects} says which of them should have rows, {tells} whether that is known.
-CREATE TEMP TABLE produced ON COMMIT DROP AS
-SELECT {code} AS code, {session} AS time, count(*) AS rows FROM {rows} GROUP BY 1, 2;
-ANALYZE produced;
-
+-- What session_status shall say of the batch's sessions: whose data they are, which names they claim, how final.
+-- A batch that claims less than stands there, and lacks rows that stand there, unmakes nothing: it can only make the
+-- session less final. {written}: the rows of production by session, and whether the batch wrote any of them.
 CREATE TEMP TABLE incoming_status ON COMMIT DROP AS
-SELECT job.dataset, t.time, job.source, n.rows, e.expected,
-       CASE WHEN e.expected IS NULL THEN NULL ELSE (
-           SELECT count(*) FROM market.stock_history h
-           WHERE h.valid_from <= t.time AND (h.valid_to IS NULL OR h.valid_to > t.time) AND h.is_active
-             AND {expects}
-             AND NOT EXISTS (SELECT FROM produced r WHERE r.time = t.time AND r.code = h.stock_code)
-       ) END AS missing,
-       p.names, job.finality
-FROM staged_times t
-CROSS JOIN job
--- One market's names are a list as much. KONEX opened on 2013-07-01.
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN job.markets @> ARRAY['KOSPI', 'KOSDAQ'] AND ('KONEX' = ANY (job.markets) OR t.time < '2013-07-01')
+WITH written AS (
+    {written}
+), claimed AS (
+    SELECT t.time, t.rows,
+           -- One market's names are a list as much. KONEX opened on 2013-07-01.
+           CASE WHEN job.markets @> ARRAY['KOSPI', 'KOSDAQ'] AND ('KONEX' = ANY (job.markets) OR t.time < '2013-07-01')
                 THEN job.names ELSE 'list' END AS names
-) p
-CROSS JOIN LATERAL (SELECT coalesce(sum(r.rows), 0)::bigint AS rows FROM produced r WHERE r.time = t.time) n
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN {tells} AND EXISTS (
-        SELECT FROM market.session_status m
-        WHERE m.dataset = 'stocks' AND m.names = 'whole' AND m.time BETWEEN t.time - 45 AND t.time
-    ) THEN (
-        SELECT count(*) FROM market.stock_history h
-        WHERE h.valid_from <= t.time AND (h.valid_to IS NULL OR h.valid_to > t.time) AND h.is_active
-          AND {expects}
-    ) END AS expected
-) e
--- A list of codes does not make a session whole, and does not unmake it.
-WHERE p.names <> 'list' OR NOT EXISTS (
-    SELECT FROM market.session_status s WHERE s.dataset = job.dataset AND s.time = t.time AND s.names <> 'list'
-);
+    FROM staged_times t CROSS JOIN job
+), ranked AS (
+    SELECT c.*, m.source AS old_source, m.names AS old_names, m.finality AS old_finality, m.promoted_at,
+           coalesce(w.wrote, false) AS wrote, w.rows IS NOT DISTINCT FROM c.rows AS has_all,
+           array_position(ARRAY['list', 'traded', 'whole'], c.names) AS rank,
+           coalesce(array_position(ARRAY['list', 'traded', 'whole'], m.names), 0) AS old_rank
+    FROM claimed c
+    CROSS JOIN job
+    LEFT JOIN market.session_status m ON m.dataset = job.dataset AND m.time = c.time
+    LEFT JOIN written w ON w.time = c.time
+), judged AS (
+    SELECT *, old_rank > 0 AND NOT has_all AND (names = 'list' OR rank < old_rank) AS stands FROM ranked
+), told AS (
+    SELECT j.time, j.old_source, j.old_names, j.old_finality, j.promoted_at, j.wrote AND NOT stands AS is_new,
+           CASE WHEN stands THEN old_source ELSE job.source END AS source,
+           CASE WHEN old_rank > rank THEN old_names ELSE j.names END AS names,
+           CASE WHEN stands AND NOT (wrote AND job.finality = 'provisional') THEN old_finality
+                ELSE job.finality END AS finality
+    FROM judged j CROSS JOIN job
+)
+SELECT job.dataset, t.time, t.source, t.names, t.finality,
+       CASE WHEN is_new OR (t.source, t.names, t.finality) IS DISTINCT FROM (old_source, old_names, old_finality)
+            THEN now() ELSE t.promoted_at END AS promoted_at
+FROM told t CROSS JOIN job;

@@ -1,22 +1,12 @@
 -- What was remarked about a session, by dataset and rule, with up to three samples.
 -- $1: the session.
-WITH remarks AS (
-    SELECT f.dataset, f.severity, f.rule, f.stock_code, f.message
-    FROM ops.flags f
-    JOIN market.session_status s ON s.dataset = f.dataset AND s.time = f.time AND s.batch_id = f.batch_id
-    WHERE f.time = $1
-    UNION ALL
-    SELECT r.dataset, 'reject', r.rule, split_part(r.row, ',', 1), r.message
-    FROM ops.rejects r
-    JOIN ops.runs n USING (run_id)
-    JOIN market.session_status s ON s.dataset = r.dataset AND s.time = $1 AND s.batch_id = n.batch_id
-    WHERE r.row LIKE '%' || $1::date::text || '%'
-), named AS (
+WITH named AS (
     SELECT r.*, h.name,
            row_number() OVER (PARTITION BY r.dataset, r.severity, r.rule ORDER BY r.stock_code, r.message) AS place
-    FROM remarks r
+    FROM ops.session_remarks r
     LEFT JOIN market.stock_history h
            ON h.stock_code = r.stock_code AND h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
+    WHERE r.time = $1
 )
 SELECT dataset, severity, rule, count(*) AS count,
        array_agg(coalesce(stock_code, '') ORDER BY place) FILTER (WHERE place <= 3) AS codes,

@@ -44,7 +44,7 @@ impl Scope {
         match self {
             Self::Row => "row (validate)",
             Self::Group => "neighbouring rows of the stream (validate)",
-            Self::Batch => "batch and neighbouring sessions (promote)",
+            Self::Batch => "batch, and the sessions before and after its own in production (promote)",
         }
     }
 }

@@ -46,6 +46,7 @@ pub static DATASET: Dataset = Dataset {
         ("knows_market", "true"),
         ("traded", "true"),
         ("knows_traded", "false"),
+        ("in_scope", "b.market = ANY (job.markets)"),
     ],
 };
 

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod ledger;
 pub mod merge;
 pub mod migrate;
+pub mod status;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};

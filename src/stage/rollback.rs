@@ -1,10 +1,11 @@
 //! rollback: undoes one batch, unless a later one built on it.
 
+use chrono::NaiveDate;
 use tokio_postgres::{Client, Transaction};
 
 use crate::dataset::{self, Dataset, Kind};
 use crate::db::ledger::{About, Run};
-use crate::db::{Place, failed};
+use crate::db::{self, Place, failed};
 use crate::error::{Error, Result};
 use crate::stream::Counts;
 
@@ -63,10 +64,14 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
     let transaction = client.transaction().await.map_err(&doing)?;
     transaction.batch_execute("SET LOCAL lock_timeout = '30s'").await.map_err(&doing)?;
     let row = transaction
-        .query_one("SELECT dataset, state FROM ops.batches WHERE batch_id = $1 FOR UPDATE", &[&batch])
+        .query_one(
+            "SELECT dataset, state, from_time, to_time FROM ops.batches WHERE batch_id = $1 FOR UPDATE",
+            &[&batch],
+        )
         .await
         .map_err(&doing)?;
     let (name, state): (&str, &str) = (row.get(0), row.get(1));
+    let range: (NaiveDate, NaiveDate) = (row.get(2), row.get(3));
     let undone = match (state, dataset::find(name)) {
         ("staged", _) => {
             transaction.batch_execute(&format!("DROP TABLE staging.b{batch}")).await.map_err(&doing)?;
@@ -78,6 +83,7 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
                 .await
                 .map_err(&doing)?;
             refuse_if_built_upon(&transaction, batch, dataset).await?;
+            refuse_if_filled_up(&transaction, batch, dataset, range).await?;
             let (mut removed, mut restored) = (0, 0);
             for (table, key) in tables(dataset) {
                 let counts = undo(&transaction, batch, table, &key).await?;
@@ -86,6 +92,7 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
                     restored += counts.1;
                 }
             }
+            db::status::recount(&transaction, dataset, range).await?;
             transaction
                 .execute(
                     "UPDATE ops.revisions SET undone_at = now() WHERE batch_id = $1 AND operation <> 'rollback'",
@@ -111,6 +118,13 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
     Ok(undone)
 }
 
+fn refusal(batch: i64, by: i64, what: &str) -> Error {
+    Error::Refused {
+        what: format!("batch {batch} cannot be undone: batch {by} {what} after it"),
+        help: format!("roll batch {by} back first"),
+    }
+}
+
 async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset: &Dataset) -> Result<()> {
     let doing = failed("cannot look for later batches");
     let later = transaction
@@ -122,15 +136,9 @@ async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset
         )
         .await
         .map_err(&doing)?;
-    let refusal = |by: i64, what: String| Error::Refused {
-        what: format!("batch {batch} cannot be undone: batch {by} {what} after it"),
-        help: format!("roll batch {by} back first"),
-    };
     if let Some(row) = later {
-        return Err(refusal(
-            row.get(0),
-            format!("changed {} {}", row.get::<_, &str>(1), row.get::<_, &str>(2)),
-        ));
+        let what = format!("changed {} {}", row.get::<_, &str>(1), row.get::<_, &str>(2));
+        return Err(refusal(batch, row.get(0), &what));
     }
     // Rows that a later batch brought as well and found equal: they are its own as much. A history is made of all
     // masters at hand, so each of them is built on by the later ones.
@@ -145,7 +153,7 @@ async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset
         .await
         .map_err(&doing)?;
     if let Some(row) = later {
-        return Err(refusal(row.get(0), "built on its rows".into()));
+        return Err(refusal(batch, row.get(0), "built on its rows"));
     }
     // Rows that this batch deleted, and a later one wrote again.
     for (table, key) in tables(dataset) {
@@ -156,10 +164,38 @@ async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset
              WHERE r.batch_id = $1 AND r.table_name = '{table}' AND r.operation = 'delete' AND r.undone_at IS NULL LIMIT 1"
         );
         if let Some(row) = transaction.query_opt(&query, &[&batch]).await.map_err(&doing)? {
-            return Err(refusal(row.get(0), format!("wrote {table} {}", row.get::<_, &str>(1))));
+            return Err(refusal(batch, row.get(0), &format!("wrote {table} {}", row.get::<_, &str>(1))));
         }
     }
     Ok(())
+}
+
+/// A session whose status is the batch's, and which a later batch filled up: its rows would stay without a status.
+async fn refuse_if_filled_up(
+    transaction: &Transaction<'_>,
+    batch: i64,
+    dataset: &Dataset,
+    range: (NaiveDate, NaiveDate),
+) -> Result<()> {
+    if dataset.kind == Kind::Master {
+        return Ok(());
+    }
+    let query = format!(
+        "SELECT l.batch_id, s.time FROM ops.batches b \
+         JOIN market.session_status s ON s.dataset = b.dataset AND s.batch_id = b.batch_id \
+         JOIN market.{} m ON {} = s.time AND {} \
+         JOIN ops.batches l ON l.batch_id = m.batch_id AND (l.promoted_at, l.batch_id) > (b.promoted_at, b.batch_id) \
+         WHERE b.batch_id = $1 ORDER BY l.promoted_at DESC, l.batch_id DESC LIMIT 1",
+        dataset.table,
+        dataset.session_of("m.time"),
+        dataset.within("m.time", range)
+    );
+    let row =
+        transaction.query_opt(&query, &[&batch]).await.map_err(failed("cannot look for later batches"))?;
+    row.map_or(Ok(()), |row| {
+        let time: NaiveDate = row.get(1);
+        Err(refusal(batch, row.get(0), &format!("filled up {time}")))
+    })
 }
 
 /// Removes what the batch inserted and brings back what it changed or deleted; its own rows go to the revisions.

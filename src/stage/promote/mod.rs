@@ -11,7 +11,7 @@ use crate::dataset::rule::BETTER_IS_THERE;
 use crate::dataset::{self, Dataset, Kind, TIME};
 use crate::db::ledger::{self, About, Remark, Run};
 use crate::db::merge::{Merge, Written};
-use crate::db::{Place, failed};
+use crate::db::{self, Place, failed};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::source;
@@ -19,6 +19,7 @@ use crate::stream::Counts;
 
 const JOB: &str = include_str!("../../../sql/promote/job.sql");
 const HELD: &str = include_str!("../../../sql/promote/held.sql");
+const SEAMS: &str = include_str!("../../../sql/promote/seams.sql");
 const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql");
 const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
 const SLICES: &str = include_str!("../../../sql/promote/slices.sql");
@@ -148,16 +149,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     let (held, mut remarks) = hold_back(&transaction, batch, options).await?;
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
     transaction.batch_execute(&view).await.map_err(&doing)?;
-    let around = match batch.dataset.kind {
-        // Nothing of a session is judged by the minutes of the one before.
-        Kind::Series if batch.dataset.is_intraday() => None,
-        Kind::Series => Some(AROUND_SERIES),
-        Kind::Master => Some(AROUND_MASTER),
-        Kind::Snapshot { .. } => Some(SLICES),
-    };
-    if let Some(around) = around {
-        transaction.batch_execute(&fill(around, batch)).await.map_err(&doing)?;
-    }
+    look_around(&transaction, batch).await?;
     for query in batch.dataset.queries {
         remarks.extend(check(&transaction, &fill(query, batch)).await?);
     }
@@ -260,8 +252,7 @@ fn fill(statement: &str, batch: &Batch) -> String {
         ("session", &session),
         ("code", batch.dataset.code),
         ("slice", slice),
-        ("expects", batch.dataset.expects.unwrap_or("false")),
-        ("tells", if batch.dataset.expects.is_some() { "true" } else { "false" }),
+        ("within", &within(batch, TIME)),
     ];
     for (hole, value) in own.iter().chain(batch.dataset.holes) {
         text = text.replace(&format!("{{{hole}}}"), value);
@@ -313,6 +304,28 @@ async fn hold_back(
         });
     }
     Ok((held, remarks))
+}
+
+/// Puts the rows of the sessions beside the batch's next to its own. Their dates are written out, as in [`within`].
+async fn look_around(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
+    let around = match batch.dataset.kind {
+        // Nothing of a session is judged by the minutes of the one before.
+        Kind::Series if batch.dataset.is_intraday() => return Ok(()),
+        Kind::Series => AROUND_SERIES,
+        Kind::Master => AROUND_MASTER,
+        Kind::Snapshot { .. } => SLICES,
+    };
+    let doing = failed("cannot look at the sessions beside the batch");
+    transaction.batch_execute(SEAMS).await.map_err(&doing)?;
+    let beside: Vec<String> = transaction
+        .query("SELECT time FROM beside ORDER BY time", &[])
+        .await
+        .map_err(&doing)?
+        .iter()
+        .map(|row| format!("DATE '{}'", row.get::<_, NaiveDate>(0)))
+        .collect();
+    let around = around.replace("{beside}", &format!("ARRAY[{}]::date[]", beside.join(", ")));
+    transaction.batch_execute(&fill(&around, batch)).await.map_err(&doing)
 }
 
 async fn check(transaction: &Transaction<'_>, query: &str) -> Result<Vec<Remark>> {
@@ -389,31 +402,34 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
     Ok(written)
 }
 
-/// The sessions' status, from the rows that production now holds.
+/// The sessions' status: the batch's claim, and the counts of what production now holds.
 async fn status(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
-    let doing = failed("cannot write the sessions' status");
-    let rows = match batch.dataset.kind {
+    let written = match batch.dataset.kind {
         Kind::Series | Kind::Snapshot { .. } => {
-            format!("market.{} p WHERE {}", batch.dataset.table, within(batch, "p.time"))
+            "SELECT {session} AS time, count(*) AS rows, bool_or(batch_id = {batch}) AS wrote FROM market.{table} \
+             WHERE {within} GROUP BY 1"
         }
-        Kind::Master => "staged".to_owned(),
+        // A master's rows are in the history once they differ from the master before.
+        Kind::Master => {
+            "SELECT valid_from AS time, NULL::bigint AS rows, bool_or(batch_id = {batch}) AS wrote \
+             FROM market.stock_history GROUP BY valid_from"
+        }
     };
-    transaction.batch_execute(&fill(&STATUS.replace("{rows}", &rows), batch)).await.map_err(&doing)?;
-    // promoted_at changes with what else changes: a promote that brings nothing new writes nothing.
+    transaction
+        .batch_execute(&fill(&STATUS.replace("{written}", written), batch))
+        .await
+        .map_err(failed("cannot work out the sessions' status"))?;
     let merge = Merge {
         table: "session_status",
         key: &["dataset", "time"],
-        columns: vec!["source", "rows", "expected", "missing", "names", "finality"],
+        columns: vec!["source", "names", "finality", "promoted_at"],
         from: "incoming_status",
         target: "true",
         incoming: "true",
         delete: false,
     };
     merge.run(transaction, batch.id).await?;
-    let query =
-        "UPDATE market.session_status SET promoted_at = now() WHERE batch_id = $1 AND promoted_at <> now()";
-    transaction.execute(query, &[&batch.id]).await.map_err(&doing)?;
-    Ok(())
+    db::status::recount(transaction, batch.dataset, batch.range).await
 }
 
 /// Every staged row is accounted for.
