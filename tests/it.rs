@@ -7,6 +7,7 @@ mod support;
 mod vendors;
 
 mod cli; // help, errors, exit codes, secrets
+mod csv; // a user's own files
 mod datasets; // the six that no sheet makes: minutes, snapshots, investors
 mod db; // the private cluster, roles, migrations
 mod extract; // sessions, scopes, what a source lacks

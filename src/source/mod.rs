@@ -4,6 +4,7 @@
 //! A source works in two steps: `open` finds out what it can give (and fails before anything is written),
 //! then `write` puts rows and marks into the stream, ascending by session and key.
 
+pub mod csv;
 pub mod http;
 pub mod krx_openapi;
 pub mod marcap;
@@ -171,23 +172,24 @@ impl<'a> Job<'a> {
 pub enum Source {
     KrxOpenapi,
     Marcap,
+    Csv,
     Sim,
 }
 
 /// All sources.
-pub const ALL: &[Source] = &[Source::KrxOpenapi, Source::Marcap, Source::Sim];
+pub const ALL: &[Source] = &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim];
 
 /// Which sources serve a dataset, best first: a lower one never overwrites a higher one's data of the same finality.
 const PREFERENCE: &[(&str, &[Source])] = &[
-    ("stocks", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
-    ("ohlcv", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
-    ("market-cap", &[Source::KrxOpenapi, Source::Marcap, Source::Sim]),
-    ("sectors", &[]),
-    ("index-components", &[]),
-    ("floating-shares", &[]),
-    ("etf-portfolios", &[]),
-    ("ohlcv-minute", &[]),
-    ("investor-trading", &[]),
+    ("stocks", &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
+    ("ohlcv", &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
+    ("market-cap", &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
+    ("sectors", &[Source::Csv]),
+    ("index-components", &[Source::Csv]),
+    ("floating-shares", &[Source::Csv]),
+    ("etf-portfolios", &[Source::Csv]),
+    ("ohlcv-minute", &[Source::Csv]),
+    ("investor-trading", &[Source::Csv]),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -206,6 +208,7 @@ impl Source {
         match self {
             Self::KrxOpenapi => "krx-openapi",
             Self::Marcap => "marcap",
+            Self::Csv => "csv",
             Self::Sim => "sim",
         }
     }
@@ -225,6 +228,7 @@ impl Source {
         match self {
             Self::KrxOpenapi => settings.krx_openapi.key.is_some(),
             Self::Marcap => settings.marcap.is_some(),
+            Self::Csv => settings.csv.folder.is_some(),
             Self::Sim => false,
         }
     }
@@ -235,9 +239,11 @@ impl Source {
     }
 
     /// Does it ask code by code, so that it needs to know who was listed?
-    pub fn asks_by_code(self, _dataset: &str) -> bool {
+    pub fn asks_by_code(self, dataset: &str) -> bool {
         match self {
             Self::KrxOpenapi | Self::Marcap | Self::Sim => false,
+            // Files may lack the market and the kind of security, which a bar must have.
+            Self::Csv => dataset == "ohlcv",
         }
     }
 }
@@ -312,6 +318,8 @@ impl Plan {
 pub enum Opened<'a> {
     /// Yearly files.
     Marcap(marcap::Extract),
+    /// A user's own file.
+    Csv(Box<csv::Extract>),
     /// The simulated market.
     Sim(Box<sim::Extract>),
     /// Whole markets by date.
@@ -332,6 +340,7 @@ impl<'a> Opened<'a> {
         Ok(match source {
             Source::KrxOpenapi => Self::KrxOpenapi(Box::new(krx_openapi::Extract::open(job)?)),
             Source::Marcap => Self::Marcap(marcap::Extract::open(job).await?),
+            Source::Csv => Self::Csv(Box::new(csv::Extract::open(job)?)),
             Source::Sim => Self::Sim(Box::new(sim::Extract::open(job)?)),
         })
     }
@@ -341,6 +350,7 @@ impl<'a> Opened<'a> {
         match self {
             Self::Marcap(_) | Self::Sim(_) => Plan { remark: ": local files".into(), ..Plan::default() },
             Self::KrxOpenapi(extract) => extract.plan(job),
+            Self::Csv(extract) => extract.plan(),
         }
     }
 
@@ -349,6 +359,7 @@ impl<'a> Opened<'a> {
         match self {
             Self::KrxOpenapi(extract) => extract.preamble(job),
             Self::Marcap(extract) => extract.preamble(job),
+            Self::Csv(extract) => extract.preamble(job),
             Self::Sim(extract) => extract.preamble(job),
         }
     }
@@ -358,6 +369,7 @@ impl<'a> Opened<'a> {
         match self {
             Self::KrxOpenapi(extract) => extract.write(job, writer).await,
             Self::Marcap(extract) => extract.write(job, writer),
+            Self::Csv(extract) => extract.write(job, writer),
             Self::Sim(extract) => extract.write(job, writer),
         }
     }

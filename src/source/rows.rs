@@ -29,10 +29,11 @@ impl Rows {
         let row = &self.bytes[start..];
         record::split(row, &mut self.spans);
         let mut key = Vec::with_capacity(40);
-        for column in &self.order {
+        for (at, column) in self.order.iter().enumerate() {
             // A row with quotes before its key does not occur: keys stand first or are plain.
             if let Some((from, to)) = self.spans.get(*column) {
-                key.extend_from_slice(&row[*from..*to]);
+                let field = &row[*from..*to];
+                key.extend_from_slice(if at == 0 { record::session_of(field) } else { field });
             }
             key.push(0);
         }
