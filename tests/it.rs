@@ -10,6 +10,7 @@ mod cli; // help, errors, exit codes, secrets
 mod csv; // a user's own files
 mod datasets; // the six that no sheet makes: minutes, snapshots, investors
 mod db; // the private cluster, roles, migrations
+mod doctor; // is everything in order for an unattended run
 mod extract; // sessions, scopes, what a source lacks
 mod faults; // damaged source files: what of it is found
 mod http; // faults of every vendor, limits across processes, secrets

@@ -2,6 +2,7 @@
 
 mod db;
 mod demo;
+mod doctor;
 mod due;
 mod explain;
 mod extract;
@@ -62,6 +63,7 @@ enum Command {
     Rejects(rejects::Args),
     Explain(explain::Args),
     Db(db::Args),
+    Doctor(doctor::Args),
     Demo(demo::Args),
 }
 
@@ -168,6 +170,7 @@ fn run(command: Command, printer: Printer) -> Result<()> {
         Command::Rejects(args) => rejects::run(&args, &context),
         Command::Explain(args) => explain::run(&args, &context),
         Command::Db(args) => db::run(&args, &context),
+        Command::Doctor(args) => doctor::run(&args, &context),
         Command::Demo(args) => demo::run(&args, &context),
     }
 }

@@ -4,6 +4,7 @@
 //! in the stream; a value that does not read makes its row a reject with the file's line. Columns that the file lacks
 //! are not provided: production keeps what it knows of them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -107,7 +108,7 @@ impl Extract {
     /// Reads the file once; the rows of the range leave in the order of the stream.
     pub fn write<W: Write>(mut self, job: &Job, writer: &mut Writer<W>) -> Result<()> {
         let mut rows = Rows::new(job.dataset);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut record = ByteRecord::new();
         let mut out = Vec::new();
         loop {
@@ -117,12 +118,9 @@ impl Extract {
                 Err(e) => return Err(unreadable(&self.path, &e)),
             }
             out.clear();
-            match self.row(job, &record, &mut out) {
-                Ok(None) => {}
-                Ok(Some(code)) => {
-                    seen.extend(code);
-                    rows.add(|bytes| bytes.extend_from_slice(&out));
-                }
+            match self.row(job, &record, &mut seen, &mut out) {
+                Ok(false) => {}
+                Ok(true) => rows.add(|bytes| bytes.extend_from_slice(&out)),
                 Err(why) => {
                     let line = record.position().map_or(0, csv::Position::line);
                     let shown: Vec<_> = record.iter().map(|field| EUC_KR.decode(field).0).collect();
@@ -139,13 +137,14 @@ impl Extract {
         job.mark_missing(&seen, writer)
     }
 
-    /// Makes a row of the stream; `None` when it is not asked for. The code is told where the dataset has one.
+    /// Makes a row of the stream; false when it is not asked for.
     fn row(
         &self,
         job: &Job,
         record: &ByteRecord,
+        seen: &mut BTreeSet<StockCode>,
         out: &mut Vec<u8>,
-    ) -> std::result::Result<Option<Option<StockCode>>, String> {
+    ) -> std::result::Result<bool, String> {
         let dataset = job.dataset;
         let mut cells = Vec::with_capacity(dataset.columns.len());
         for (column, place) in dataset.columns.iter().zip(&self.places) {
@@ -165,7 +164,7 @@ impl Extract {
         let session: NaiveDate =
             cells[time].get(..10).and_then(|day| day.parse().ok()).ok_or("no session")?;
         if session < job.from || session > job.to {
-            return Ok(None);
+            return Ok(false);
         }
         let code = StockCode::parse(cells[dataset.index(dataset.code)].as_bytes());
         fill(job, session, code, &mut cells)?;
@@ -174,13 +173,14 @@ impl Extract {
         if job.codes.as_ref().is_some_and(|codes| code.is_none_or(|code| !codes.contains(&code)))
             || market.is_some_and(|market| !job.markets.contains(&market))
         {
-            return Ok(None);
+            return Ok(false);
         }
         let mut row = RowWriter::new(out);
         for cell in &cells {
             row.text(cell);
         }
-        Ok(Some(code))
+        seen.extend(code);
+        Ok(true)
     }
 }
 

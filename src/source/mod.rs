@@ -25,7 +25,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::dataset::{Dataset, Rule, Scope, Severity};
 use crate::error::{Error, Result};
 use crate::market::{Calendar, Market, StockCode};
-use crate::settings::Settings;
+use crate::settings::{Settings, VendorSettings};
 use crate::stream::{Finality, Names, Preamble, Stage, Writer};
 
 pub use progress::Progress;
@@ -233,6 +233,14 @@ impl Source {
         }
     }
 
+    /// How its vendor is reached, where there is one.
+    pub fn vendor(self, settings: &Settings) -> Option<&VendorSettings> {
+        match self {
+            Self::KrxOpenapi => Some(&settings.krx_openapi),
+            Self::Marcap | Self::Csv | Self::Sim => None,
+        }
+    }
+
     /// Simulated data stay out of a live database.
     pub fn is_simulated(name: &str) -> bool {
         name == Self::Sim.name()
@@ -387,7 +395,8 @@ mod tests {
         }
         for (name, sources) in PREFERENCE {
             assert!(dataset::find(name).is_some(), "{name}");
-            assert!(sources.is_empty() || sources.ends_with(&[Source::Sim]), "{name}");
+            // Simulated data are nobody's first choice.
+            assert!(sources.split_last().is_some_and(|(_, better)| !better.contains(&Source::Sim)), "{name}");
         }
         for source in ALL {
             assert!(PREFERENCE.iter().any(|(_, sources)| sources.contains(source)), "{}", source.name());
