@@ -38,6 +38,7 @@ pub static DATASET: Dataset = Dataset {
     row_rules: record::rules_of::<Share>,
     batch_rules: &[],
     check: record::check::<Share>,
+    check_group: None,
     queries: &[],
     holes: &[],
 };

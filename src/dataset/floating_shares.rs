@@ -30,6 +30,7 @@ pub static DATASET: Dataset = Dataset {
     row_rules: record::rules_of::<Float>,
     batch_rules: &[],
     check: record::check::<Float>,
+    check_group: None,
     queries: &[],
     holes: &[],
 };

@@ -29,6 +29,7 @@ pub static DATASET: Dataset = Dataset {
     row_rules: record::rules_of::<Member>,
     batch_rules: &[],
     check: record::check::<Member>,
+    check_group: None,
     queries: &[],
     holes: &[],
 };

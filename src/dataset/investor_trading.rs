@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{GroupRule, RowRule, Rule, Scope, Severity, must};
 use super::{Column, Dataset, Kind};
 use crate::market::{Investor, StockCode};
 
@@ -37,6 +37,7 @@ pub static DATASET: Dataset = Dataset {
     row_rules: record::rules_of::<Flow>,
     batch_rules: &[],
     check: record::check::<Flow>,
+    check_group: Some(record::check_group::<Flow>),
     queries: &[],
     holes: &[],
 };
@@ -80,9 +81,30 @@ impl Flow {
     }
 }
 
-/// How far a sum of rounded values may be off: sources round each to their unit.
-fn slack(unit: i64) -> i64 {
-    if unit > 1 { 2 * unit } else { 0 }
+impl Flow {
+    /// Net volume, also where only bought and sold are told.
+    fn net_volume(&self) -> Option<i64> {
+        self.net_volume.or(Some(self.buy_volume? - self.sell_volume?))
+    }
+
+    /// Net value, also where only bought and sold are told.
+    fn net_value(&self) -> Option<i64> {
+        self.net_value.or(Some(self.buy_value? - self.sell_value?))
+    }
+}
+
+/// How far a sum of rounded values may be off: sources round or cut off each to their unit.
+fn slack(terms: i64, unit: i64) -> i64 {
+    if unit > 1 { terms * unit } else { 0 }
+}
+
+/// The four kinds that are everybody.
+const EVERYBODY: [Investor; 4] =
+    [Investor::Foreign, Investor::Institution, Investor::OtherCorporation, Investor::Retail];
+
+/// The sum over everybody; `None` where one is not there.
+fn total(rows: &[Flow], of: impl Fn(&Flow) -> Option<i64>) -> Option<i64> {
+    EVERYBODY.iter().try_fold(0, |sum, kind| Some(sum + of(rows.iter().find(|r| r.investor == *kind)?)?))
 }
 
 fn is_net(buy: Option<i64>, sell: Option<i64>, net: Option<i64>, slack: i64) -> bool {
@@ -151,7 +173,54 @@ impl Record for Flow {
             test: |row, facts| {
                 must(
                     is_net(row.buy_volume, row.sell_volume, row.net_volume, 0)
-                        && is_net(row.buy_value, row.sell_value, row.net_value, slack(facts.value_unit)),
+                        && is_net(row.buy_value, row.sell_value, row.net_value, slack(2, facts.value_unit)),
+                )
+            },
+        },
+    ];
+
+    const GROUP_RULES: &'static [GroupRule<Self>] = &[
+        GroupRule {
+            rule: Rule {
+                name: "investor-trading.nets_are_zero",
+                severity: Severity::Reject,
+                scope: Scope::Group,
+                says: "foreigners, institutions, other corporations and individuals do not net to zero",
+                why: "What one buys another sells: the four are everybody, PENSION being a part of INSTITUTION. Holds in \
+                      all recorded answers, exactly for volumes, and for values within four of the source's units. \
+                      Nobody knows which of them is wrong, so none of the name's rows of the session goes on. Not judged \
+                      where one of the four is not there.",
+                shows: &["investor_type", "net_volume", "net_value"],
+            },
+            test: |rows, facts| {
+                let volume = total(rows, Flow::net_volume).is_none_or(|sum| sum == 0);
+                let slack = slack(4, facts.value_unit);
+                must(volume && total(rows, Flow::net_value).is_none_or(|sum| sum.abs() <= slack))
+            },
+        },
+        GroupRule {
+            rule: Rule {
+                name: "investor-trading.pension_is_in_institution",
+                severity: Severity::Reject,
+                scope: Scope::Group,
+                says: "pension funds bought or sold more than all institutions",
+                why: "Pension funds are institutions: in every source PENSION is contained in INSTITUTION. Judged by what \
+                      was bought and sold; net amounts may well be larger.",
+                shows: &["investor_type", "buy_volume", "sell_volume", "buy_value", "sell_value"],
+            },
+            test: |rows, facts| {
+                let of = |kind| rows.iter().find(|r| r.investor == kind);
+                let (all, part) = (of(Investor::Institution)?, of(Investor::Pension)?);
+                let within = |part: Option<i64>, all: Option<i64>, slack: i64| match (part, all) {
+                    (Some(part), Some(all)) => part <= all + slack,
+                    _ => true,
+                };
+                let slack = slack(1, facts.value_unit);
+                must(
+                    within(part.buy_volume, all.buy_volume, 0)
+                        && within(part.sell_volume, all.sell_volume, 0)
+                        && within(part.buy_value, all.buy_value, slack)
+                        && within(part.sell_value, all.sell_value, slack),
                 )
             },
         },
@@ -175,7 +244,7 @@ impl Record for Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::record::judge;
+    use crate::dataset::record::{judge, judge_group};
 
     #[test]
     fn rules() {
@@ -196,6 +265,67 @@ mod tests {
         }
         let row = "005930,2026-01-02,ALL,10,4,1000,400,6,600";
         assert_eq!(judge::<Flow>(row, 1).unwrap_err().column, 2);
+    }
+
+    #[test]
+    fn rules_of_groups() {
+        let zero = Some("investor-trading.nets_are_zero");
+        let pension = Some("investor-trading.pension_is_in_institution");
+        let row = |rest: &str| format!("005930,2026-01-02,{rest}");
+        for (rows, unit, broken) in [
+            // Everybody, net or gross.
+            (
+                &[
+                    "FOREIGN,,,,,6,600",
+                    "INSTITUTION,,,,,-5,-500",
+                    "OTHER_CORPORATION,,,,,0,0",
+                    "PENSION,,,,,-9,-900",
+                    "RETAIL,,,,,-1,-100",
+                ][..],
+                1,
+                None,
+            ),
+            (
+                &[
+                    "FOREIGN,10,4,,,,",
+                    "INSTITUTION,,,,,-5,-500",
+                    "OTHER_CORPORATION,,,,,0,0",
+                    "RETAIL,,,,,-2,-100",
+                ],
+                1,
+                zero,
+            ),
+            (
+                &[
+                    "FOREIGN,,,,,6,600000",
+                    "INSTITUTION,,,,,-5,-500000",
+                    "OTHER_CORPORATION,,,,,0,0",
+                    "RETAIL,,,,,-1,-103000",
+                ],
+                1000,
+                None,
+            ),
+            (
+                &[
+                    "FOREIGN,,,,,6,600000",
+                    "INSTITUTION,,,,,-5,-500000",
+                    "OTHER_CORPORATION,,,,,0,0",
+                    "RETAIL,,,,,-1,-105000",
+                ],
+                1000,
+                zero,
+            ),
+            // Not everybody.
+            (&["FOREIGN,,,,,6,600", "INSTITUTION,,,,,-5,-500", "RETAIL,,,,,-2,-100"], 1, None),
+            (&["INSTITUTION,10,5,1000,500,,", "PENSION,10,5,1000,500,,"], 1, None),
+            (&["INSTITUTION,10,5,1000,500,,", "PENSION,11,5,1000,500,,"], 1, pension),
+            (&["INSTITUTION,10,5,1000,500,,", "PENSION,10,5,1000,501,,"], 1, pension),
+            (&["INSTITUTION,10,5,1000,500,,", "PENSION,10,5,1000,501,,"], 1000, None),
+        ] {
+            let rows: Vec<_> = rows.iter().map(|rest| row(rest)).collect();
+            let rows: Vec<_> = rows.iter().map(String::as_str).collect();
+            assert_eq!(judge_group::<Flow>(&rows, unit).first().map(|f| f.0), broken, "{rows:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub mod stocks;
 use chrono::NaiveDate;
 
 pub use record::{Facts, Fields, Malformed, Record, check};
-pub use rule::{Finding, RowRule, Rule, Scope, Severity};
+pub use rule::{Finding, GroupRule, RowRule, Rule, Scope, Severity};
 
 /// All datasets, in the order in which a day is collected.
 pub static ALL: &[&Dataset] = &[
@@ -51,12 +51,14 @@ pub struct Dataset {
     /// Which names listed on a session should have rows: a condition on a row `h` of the stock history and a session
     /// `t`; `None` where the master does not tell.
     pub expects: Option<&'static str>,
-    /// The rules that judge one row; their tests are in the dataset's file.
+    /// The rules that validate tests, of rows and of groups; their tests are in the dataset's file.
     pub row_rules: fn() -> Vec<&'static Rule>,
     /// The rules that need neighbours; promote checks them.
     pub batch_rules: &'static [Rule],
     /// Reads one row and judges it by the row rules.
     pub check: record::Check,
+    /// Judges the rows of a session with the same `code` together, where the dataset has rules about them.
+    pub check_group: Option<record::CheckGroup>,
     /// The queries behind the batch rules: each returns `(rule, severity, stock_code, time, message)`.
     pub queries: &'static [&'static str],
     /// What stands for the `{holes}` of those queries, besides `{dataset}`.

@@ -36,6 +36,7 @@ pub static DATASET: Dataset = Dataset {
     row_rules: record::rules_of::<MinuteBar>,
     batch_rules: &[],
     check: record::check::<MinuteBar>,
+    check_group: None,
     queries: &[],
     holes: &[],
 };

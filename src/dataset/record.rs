@@ -2,7 +2,7 @@
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
-use super::rule::{Finding, RowRule, Rule, Severity};
+use super::rule::{Finding, GroupRule, RowRule, Rule, Severity};
 use crate::market::{Calendar, Decimal, IndexCode, Investor, Isin, Market, SecurityType, StockCode};
 
 /// The fields of one row, unquoted; borrowed from the reader's buffers.
@@ -226,6 +226,8 @@ pub struct Facts<'a> {
 pub trait Record: Sized + 'static {
     /// The rules about one row.
     const RULES: &'static [RowRule<Self>];
+    /// The rules about the rows of one group; datasets that have some name the group.
+    const GROUP_RULES: &'static [GroupRule<Self>] = &[];
 
     /// Reads the record; the number of fields is right already.
     fn read(fields: &Fields) -> Read<Self>;
@@ -248,9 +250,25 @@ pub fn check<R: Record>(fields: &Fields, facts: &Facts, findings: &mut Vec<Findi
     Ok(())
 }
 
+/// [`check_group`] of some record.
+pub type CheckGroup = fn(&[Fields], &Facts, &mut Vec<Finding>);
+
+/// Adds what the rows of a group break together to the findings, up to the first reject. The rows are good ones.
+pub fn check_group<R: Record>(rows: &[Fields], facts: &Facts, findings: &mut Vec<Finding>) {
+    let records: Vec<R> = rows.iter().filter_map(|row| R::read(row).ok()).collect();
+    for rule in R::GROUP_RULES {
+        if let Some(severity) = (rule.test)(&records, facts) {
+            findings.push(Finding { rule: &rule.rule, severity });
+            if severity >= Severity::Reject {
+                break;
+            }
+        }
+    }
+}
+
 /// The rules of a record, without their tests.
 pub fn rules_of<R: Record>() -> Vec<&'static Rule> {
-    R::RULES.iter().map(|r| &r.rule).collect()
+    R::RULES.iter().map(|r| &r.rule).chain(R::GROUP_RULES.iter().map(|r| &r.rule)).collect()
 }
 
 /// Two digits.
@@ -349,6 +367,26 @@ impl<'a> RowWriter<'a> {
         }
         self
     }
+}
+
+/// What rows without quotes break together, for the datasets' own tests.
+#[cfg(test)]
+pub(super) fn judge_group<R: Record>(rows: &[&str], value_unit: i64) -> Vec<(&'static str, Severity)> {
+    use crate::market::ymd;
+    let spans: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let mut spans = Vec::new();
+            split(row.as_bytes(), &mut spans);
+            spans
+        })
+        .collect();
+    let fields: Vec<_> = rows.iter().zip(&spans).map(|(r, spans)| Fields::new(r.as_bytes(), spans)).collect();
+    let (calendar, range) = (Calendar::shipped(), (ymd(1995, 1, 1), ymd(2026, 12, 31)));
+    let facts = Facts { calendar: &calendar, today: ymd(2026, 11, 23), range, value_unit };
+    let mut findings = Vec::new();
+    check_group::<R>(&fields, &facts, &mut findings);
+    findings.iter().map(|f| (f.rule.name, f.severity)).collect()
 }
 
 /// What a row without quotes breaks, for the datasets' own tests.

@@ -32,7 +32,7 @@ impl Severity {
 pub enum Scope {
     /// One row.
     Row,
-    /// A row and the one before it in key order.
+    /// Rows that stand together in key order.
     Group,
     /// A batch and what production holds of the sessions around it.
     Batch,
@@ -74,6 +74,14 @@ pub struct RowRule<R: 'static> {
     pub test: fn(&R, &Facts) -> Option<Severity>,
 }
 
+/// A rule about the rows of one group (one name of a session), with its test.
+pub struct GroupRule<R: 'static> {
+    /// The rule.
+    pub rule: Rule,
+    /// Its test, over the group's good rows in the order of the stream.
+    pub test: fn(&[R], &Facts) -> Option<Severity>,
+}
+
 /// A rule that a row broke.
 #[derive(Clone, Copy, Debug)]
 pub struct Finding {
@@ -89,7 +97,8 @@ pub fn must(holds: bool) -> Option<Severity> {
 }
 
 /// The rules that hold for every row of every dataset; validate tests them on the fields.
-pub static STREAM_RULES: &[&Rule] = &[&WELL_FORMED, &ON_A_SESSION, &NOT_IN_FUTURE, &IN_RANGE, &KEY_UNIQUE];
+pub static STREAM_RULES: &[&Rule] =
+    &[&WELL_FORMED, &ON_A_SESSION, &NOT_IN_FUTURE, &IN_RANGE, &KEY_UNIQUE, &GROUPS_ARE_JUDGED];
 
 /// What the ledger remarks of a batch of any dataset.
 pub static LEDGER_RULES: &[&Rule] = &[&BETTER_IS_THERE, &MISSING];
@@ -169,5 +178,16 @@ pub static KEY_UNIQUE: Rule = Rule {
     says: "the key occurs more than once",
     why: "If the rows are the same, the first goes on and the others do not. If they differ, nobody knows which \
           is right, and none goes on.",
+    shows: &[],
+};
+
+/// The stream has an order, so that groups can be judged.
+pub static GROUPS_ARE_JUDGED: Rule = Rule {
+    name: "row.groups_are_judged",
+    severity: Severity::Note,
+    scope: Scope::Group,
+    says: "the stream promises no order (order=none): rules about several rows of a name were not tested",
+    why: "Rules about the rows of one name and session need them to stand together. Sources that can promise it \
+          (order=key in the preamble).",
     shows: &[],
 };

@@ -27,6 +27,7 @@ pub static DATASET: Dataset = Dataset {
     row_rules: record::rules_of::<Leaf>,
     batch_rules: &[],
     check: record::check::<Leaf>,
+    check_group: None,
     queries: &[],
     holes: &[],
 };

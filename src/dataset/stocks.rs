@@ -34,6 +34,7 @@ pub static DATASET: Dataset = Dataset {
     row_rules: record::rules_of::<Listing>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Listing>,
+    check_group: None,
     queries: &[
         include_str!("../../sql/checks/session_is_there.sql"),
         include_str!("../../sql/checks/market_is_whole.sql"),

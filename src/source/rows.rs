@@ -59,3 +59,37 @@ impl Rows {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{investor_trading, ohlcv_minute};
+
+    #[test]
+    fn rows_leave_in_the_order_of_the_stream() {
+        for (dataset, rows) in [
+            (
+                &ohlcv_minute::DATASET,
+                &[
+                    "000020,2026-01-05T09:01:00+09:00",
+                    "000020,2026-01-05T15:30:00+09:00",
+                    "005930,2026-01-05T09:00:00+09:00",
+                    "000020,2026-01-06T09:00:00+09:00",
+                ][..],
+            ),
+            (
+                &investor_trading::DATASET,
+                &["005930,2026-01-05,FOREIGN", "005930,2026-01-05,RETAIL", "000020,2026-01-06,PENSION"],
+            ),
+        ] {
+            let mut collected = Rows::new(dataset);
+            for row in rows.iter().rev() {
+                collected.add(|out| out.extend_from_slice(row.as_bytes()));
+            }
+            collected.index.sort_by(|a, b| a.0.cmp(&b.0));
+            let sorted: Vec<_> =
+                collected.index.iter().map(|(_, from, to)| &collected.bytes[*from..*to]).collect();
+            assert_eq!(sorted, rows.iter().map(|r| r.as_bytes()).collect::<Vec<_>>());
+        }
+    }
+}

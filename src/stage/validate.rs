@@ -1,13 +1,15 @@
 //! validate: judges every row by the rules of its dataset. A plain function from reader to writer: no database,
-//! no network, and no memory but two rows.
+//! no network, and no memory but two rows, or the rows of one name and session where rules look at these together.
 
 use std::io::{Read, Write};
 use std::mem;
 
 use chrono::NaiveDate;
 
-use crate::dataset::record::{self, parse_date, session_of};
-use crate::dataset::rule::{IN_RANGE, KEY_UNIQUE, NOT_IN_FUTURE, ON_A_SESSION, WELL_FORMED};
+use crate::dataset::record::{self, CheckGroup, parse_date, session_of};
+use crate::dataset::rule::{
+    GROUPS_ARE_JUDGED, IN_RANGE, KEY_UNIQUE, NOT_IN_FUTURE, ON_A_SESSION, WELL_FORMED,
+};
 use crate::dataset::{self, Dataset, Facts, Fields, Finding, Malformed, Rule, Severity};
 use crate::error::{Error, Result};
 use crate::market::{Calendar, Day};
@@ -126,14 +128,35 @@ fn unquote(row: &[u8], text: &mut Vec<u8>, spans: &mut Vec<(usize, usize)>) {
     }
 }
 
+/// Good rows of one name and session, kept until the last of them is known. Buffers are used again.
+#[derive(Default)]
+struct Group {
+    rows: Vec<Held>,
+    count: usize,
+}
+
+impl Group {
+    fn push(&mut self, row: &mut Held) {
+        if self.count == self.rows.len() {
+            self.rows.push(Held::default());
+        }
+        mem::swap(&mut self.rows[self.count], row);
+        self.count += 1;
+    }
+}
+
 struct Judge<'a> {
     dataset: &'static Dataset,
     facts: Facts<'a>,
     order: Option<Vec<usize>>,
     time: usize,
+    code: usize,
     held: Held,
     is_held: bool,
     next: Held,
+    /// Where rules look at the rows of a name together.
+    check_group: Option<CheckGroup>,
+    group: Group,
     day: Vec<u8>,
     day_findings: Vec<Finding>,
     counts: Vec<(&'static Rule, Severity, u64)>,
@@ -149,6 +172,9 @@ impl<'a> Judge<'a> {
             facts: Facts { calendar, today, range, value_unit: preamble.value_unit },
             order: preamble.ordered.then(|| dataset.order()),
             time: dataset.index(dataset::TIME),
+            code: dataset.index(dataset.code),
+            check_group: dataset.check_group.filter(|_| preamble.ordered),
+            group: Group::default(),
             held: Held::default(),
             is_held: false,
             next: Held::default(),
@@ -165,6 +191,10 @@ impl<'a> Judge<'a> {
         writer: &mut Writer<W>,
         limit: MaxRejects,
     ) -> Result<()> {
+        if self.dataset.check_group.is_some() && self.order.is_none() {
+            let finding = Finding { rule: &GROUPS_ARE_JUDGED, severity: Severity::Note };
+            writer.remark(&finding, "", GROUPS_ARE_JUDGED.says)?;
+        }
         while let Some(line) = reader.next_item()? {
             match line {
                 Line::Mark(mark) => writer.pass_mark(mark)?,
@@ -176,7 +206,7 @@ impl<'a> Judge<'a> {
             if let MaxRejects::Count(most) = limit
                 && writer.counts().rejected > most
             {
-                self.release(writer)?;
+                self.release_all(writer)?;
                 return Err(too_many(
                     &writer.counts(),
                     &format!("more than --max-rejects {most}"),
@@ -184,7 +214,7 @@ impl<'a> Judge<'a> {
                 ));
             }
         }
-        self.release(writer)?;
+        self.release_all(writer)?;
         let counts = writer.counts();
         #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
         if let MaxRejects::Percent(most) = limit
@@ -265,23 +295,77 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// Writes the held row: with its remarks, or as a reject where another row contradicted it.
+    /// Lets the held row go on, or writes it as a reject where another row contradicted it.
     fn release<W: Write>(&mut self, writer: &mut Writer<W>) -> Result<()> {
         if !mem::take(&mut self.is_held) {
             return Ok(());
         }
-        let held = mem::take(&mut self.held);
+        let mut held = mem::take(&mut self.held);
         if held.contradicted {
             self.reject(&held, &KEY_UNIQUE, writer)?;
+        } else if self.check_group.is_none() {
+            self.write(&held, writer)?;
         } else {
-            for finding in &held.findings {
-                self.describe(&held, finding.rule);
-                writer.remark(finding, &held.key(self.dataset), &self.message)?;
-                self.count(finding.rule, finding.severity);
+            if !self.continues_group(&held) {
+                self.release_group(writer)?;
             }
-            writer.row(|out| out.extend_from_slice(&held.row))?;
+            self.group.push(&mut held);
         }
         self.held = held;
+        Ok(())
+    }
+
+    /// The same for the held row and the group, at the end of the rows.
+    fn release_all<W: Write>(&mut self, writer: &mut Writer<W>) -> Result<()> {
+        self.release(writer)?;
+        self.release_group(writer)
+    }
+
+    fn continues_group(&self, held: &Held) -> bool {
+        let Some(first) = self.group.rows[..self.group.count].first() else {
+            return true;
+        };
+        let (first, fields) = (first.fields(), held.fields());
+        first.get(self.code) == fields.get(self.code)
+            && session_of(first.get(self.time)) == session_of(fields.get(self.time))
+    }
+
+    /// Judges the rows of a group together, and lets them go on or rejects them all.
+    fn release_group<W: Write>(&mut self, writer: &mut Writer<W>) -> Result<()> {
+        let (Some(check), 1..) = (self.check_group, self.group.count) else {
+            return Ok(());
+        };
+        let group = mem::take(&mut self.group);
+        let rows = &group.rows[..group.count];
+        let mut findings = Vec::new();
+        check(&rows.iter().map(Held::fields).collect::<Vec<_>>(), &self.facts, &mut findings);
+        let reject = findings.iter().find(|f| f.severity >= Severity::Reject);
+        for row in rows {
+            match reject {
+                Some(finding) => self.reject(row, finding.rule, writer)?,
+                None => self.write(row, writer)?,
+            }
+        }
+        // What is remarked of all stands after the last of them.
+        for finding in findings.iter().filter(|f| f.severity < Severity::Reject) {
+            self.remark(&rows[group.count - 1], finding, writer)?;
+        }
+        self.group = Group { rows: group.rows, count: 0 };
+        Ok(())
+    }
+
+    /// Writes a good row with its remarks.
+    fn write<W: Write>(&mut self, held: &Held, writer: &mut Writer<W>) -> Result<()> {
+        for finding in &held.findings {
+            self.remark(held, finding, writer)?;
+        }
+        writer.row(|out| out.extend_from_slice(&held.row))
+    }
+
+    fn remark<W: Write>(&mut self, held: &Held, finding: &Finding, writer: &mut Writer<W>) -> Result<()> {
+        self.describe(held, finding.rule);
+        writer.remark(finding, &held.key(self.dataset), &self.message)?;
+        self.count(finding.rule, finding.severity);
         Ok(())
     }
 
