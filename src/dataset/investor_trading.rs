@@ -84,12 +84,12 @@ impl Flow {
 impl Flow {
     /// Net volume, also where only bought and sold are told.
     fn net_volume(&self) -> Option<i64> {
-        self.net_volume.or(Some(self.buy_volume? - self.sell_volume?))
+        self.net_volume.or_else(|| Some(self.buy_volume? - self.sell_volume?))
     }
 
     /// Net value, also where only bought and sold are told.
     fn net_value(&self) -> Option<i64> {
-        self.net_value.or(Some(self.buy_value? - self.sell_value?))
+        self.net_value.or_else(|| Some(self.buy_value? - self.sell_value?))
     }
 }
 

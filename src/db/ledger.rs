@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
 use super::failed;
-use crate::dataset::record::session_of;
+use crate::dataset::record::{parse_date, session_of};
 use crate::dataset::{Dataset, TIME, rule};
 use crate::error::{Error, Result};
 use crate::stream::{Counts, Mark, MarkKind, Preamble};
@@ -174,21 +174,26 @@ pub struct Remark {
 
 impl Remark {
     fn of_mark(mark: &Mark, dataset: &Dataset) -> Self {
-        let mut code = None;
-        let mut time = None;
-        let key = mark.get("key").or_else(|| mark.get("what")).unwrap_or_default();
-        for (at, part) in key.split(',').enumerate().filter(|(_, part)| !part.is_empty()) {
+        let (mut code, mut time) = (None, None);
+        let day = |part: &str| {
             // A minute begins with its session.
-            let session = std::str::from_utf8(session_of(part.as_bytes())).unwrap_or(part);
-            let date = if dataset.is_intraday() { session } else { part };
-            match date.parse::<NaiveDate>() {
-                Ok(date)
-                    if dataset.key.get(at).is_none_or(|k| *k == TIME)
-                        || matches!(mark.kind, MarkKind::Missing | MarkKind::Slice) =>
-                {
-                    time = Some(date);
-                }
-                _ => code = code.or(Some(storable(Some(part)))),
+            let session = if dataset.is_intraday() { session_of(part.as_bytes()) } else { part.as_bytes() };
+            parse_date(session)
+        };
+        // A key is the row's, column by column.
+        let key = mark.get("key").unwrap_or_default();
+        for (column, part) in dataset.key.iter().zip(key.split(',')) {
+            if *column == TIME {
+                time = day(part);
+            } else if *column == dataset.code {
+                code = Some(part);
+            }
+        }
+        // What is missing or empty is a code, a session, or a code's session.
+        for part in mark.get("what").unwrap_or_default().split(',') {
+            match day(part) {
+                Some(date) => time = Some(date),
+                None => code = code.or(Some(part)),
             }
         }
         let severity = match mark.kind {
@@ -200,7 +205,7 @@ impl Remark {
         Self {
             severity: severity.to_owned(),
             rule: storable(mark.get("rule").or(Some(rule::MISSING.name))),
-            stock_code: code,
+            stock_code: code.filter(|c| !c.is_empty()).map(|c| storable(Some(c))),
             time,
             message: storable(mark.get("msg").or_else(|| mark.get("reason"))),
         }
