@@ -15,11 +15,15 @@ SELECT t.time,
           AND NOT EXISTS (SELECT FROM staged_times u WHERE u.time = m.time)) AS next_known
 FROM staged_times t;
 
--- Rows that were rejected say nothing of whether their name is gone.
+-- Rows that were rejected, and codes that the source could not give, say nothing of whether their name is gone.
 CREATE TEMP TABLE unjudged ON COMMIT DROP AS
 SELECT split_part(r.row, ',', 1) AS stock_code, split_part(r.row, ',', 2) AS time
 FROM ops.rejects r JOIN ops.runs n USING (run_id) CROSS JOIN job
-WHERE n.batch_id = job.batch_id;
+WHERE n.batch_id = job.batch_id
+UNION ALL
+SELECT f.stock_code, t.time::text
+FROM ops.flags f CROSS JOIN staged_times t
+WHERE f.batch_id = {batch} AND f.severity = 'missing' AND coalesce(f.time, t.time) = t.time;
 
 CREATE TEMP TABLE touched ON COMMIT DROP AS
 SELECT DISTINCT stock_code FROM staged

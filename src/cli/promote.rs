@@ -26,11 +26,19 @@ pub(super) struct Args {
     /// Go on although a gate failed or production holds better data
     #[arg(long, requires = "batch")]
     force: bool,
+    /// How many of the codes asked for a batch may lack; more hold it (exit 3)
+    #[arg(long, value_name = "P%", default_value = "1%", value_parser = percent)]
+    max_missing: f64,
+}
+
+fn percent(text: &str) -> std::result::Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|n| n.parse().ok());
+    number.filter(|n| (0.0..=100.0).contains(n)).ok_or_else(|| "expected a share like 1%".to_owned())
 }
 
 /// Runs the command. A batch that is held does not stop the others; the first failure decides the exit code.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let options = Options { dry_run: args.dry_run, force: args.force };
+    let options = Options { dry_run: args.dry_run, force: args.force, max_missing: args.max_missing };
     crate::stage::block_on(async {
         let database = context.database().await?;
         // Here, and not in every command: what only reads must not change what clients see.

@@ -101,7 +101,7 @@ pub static STREAM_RULES: &[&Rule] =
     &[&WELL_FORMED, &ON_A_SESSION, &NOT_IN_FUTURE, &IN_RANGE, &KEY_UNIQUE, &GROUPS_ARE_JUDGED];
 
 /// What the ledger remarks of a batch of any dataset.
-pub static LEDGER_RULES: &[&Rule] = &[&BETTER_IS_THERE, &MISSING];
+pub static LEDGER_RULES: &[&Rule] = &[&BETTER_IS_THERE, &CODES_ARE_THERE, &MISSING];
 
 /// Production holds the session in better shape.
 pub static BETTER_IS_THERE: Rule = Rule {
@@ -111,6 +111,18 @@ pub static BETTER_IS_THERE: Rule = Rule {
     says: "production holds the session from a better source, or final",
     why: "Provisional data never replace final ones, nor a source one that stands before it in the order of \
           preference. Such sessions of a batch are held back; kdata promote --batch N --force replaces them.",
+    shows: &[],
+};
+
+/// Few of the codes asked for did not come.
+pub static CODES_ARE_THERE: Rule = Rule {
+    name: "batch.codes_are_there",
+    severity: Severity::Gate,
+    scope: Scope::Batch,
+    says: "codes that were asked for did not come",
+    why: "A source that is asked code by code may fail on some: they stand in the stream as #missing, extract ends with \
+          exit 7, and a rerun asks for the rest. More than 1 % of the codes (kdata promote --max-missing) hold the batch, \
+          so that half a market never looks like a whole one; fewer are flagged.",
     shows: &[],
 };
 

@@ -52,7 +52,8 @@ pub(super) async fn prepare(transaction: &Transaction<'_>, batch: &Batch) -> Res
         .replace("{nulls}", &each(&|_| "NULL".to_owned()))
         .replace("{carried}", &carried)
         .replace("{lagged}", &each(&|c| format!("lag({c}) OVER w")))
-        .replace("{columns}", &STATE.join(", "));
+        .replace("{columns}", &STATE.join(", "))
+        .replace("{batch}", &batch.id.to_string());
     transaction
         .batch_execute(&statement)
         .await

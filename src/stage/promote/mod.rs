@@ -24,16 +24,25 @@ const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql
 const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
 const SLICES: &str = include_str!("../../../sql/promote/slices.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
+const CODES_ARE_THERE: &str = include_str!("../../../sql/checks/codes_are_there.sql");
 /// How long a promote waits for another one of the same dataset.
 const LOCK_WAIT: &str = "30s";
 
 /// How to promote.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Show what would change, change nothing.
     pub dry_run: bool,
     /// Go on although a gate failed or production holds better data.
     pub force: bool,
+    /// How many of the codes asked for may be missing, per cent.
+    pub max_missing: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { dry_run: false, force: false, max_missing: 1.0 }
+    }
 }
 
 /// A staged batch.
@@ -150,7 +159,8 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
     transaction.batch_execute(&view).await.map_err(&doing)?;
     look_around(&transaction, batch).await?;
-    for query in batch.dataset.queries {
+    let codes_are_there = CODES_ARE_THERE.replace("{max_missing}", &options.max_missing.to_string());
+    for query in std::iter::once(&codes_are_there.as_str()).chain(batch.dataset.queries) {
         remarks.extend(check(&transaction, &fill(query, batch)).await?);
     }
     if batch.dataset.kind == Kind::Master {
