@@ -1,9 +1,14 @@
 //! The datasets beyond masters, bars and caps, by streams made by hand: through the stages, twice, replaced, undone.
 
-use crate::support::{Db, Made, on_both_backends};
+use crate::support::{Db, Made, Run, on_both_backends};
 
 on_both_backends! {
     twice_is_once
+    a_list_replaces_what_stood_there
+    lists_come_whole_or_not_at_all
+    better_lists_stay
+    codes_that_did_not_come_hold_a_batch
+    readers_ask_for_a_date
 }
 
 const DAY: (&str, &str) = ("2026-01-05", "2026-01-06");
@@ -73,13 +78,35 @@ const ALL: [(&str, &str); 6] = [
     ("investor-trading", "investor_trading"),
 ];
 
+/// Validates and loads; returns the batch.
+#[track_caller]
+fn staged(db: &Db, stream: &str) -> String {
+    db.load(&db.feed("validate --max-rejects 100%", stream.as_bytes()).ok())
+}
+
 /// Validates, loads and promotes; returns the batch and what promote said.
 #[track_caller]
 fn promoted(db: &Db, stream: &str) -> (String, String) {
-    let validated = db.feed("validate", stream.as_bytes()).ok();
-    let batch = db.load(&validated);
+    let batch = staged(db, stream);
     let told = db.kdata(&format!("promote --batch {batch}")).ok();
     (batch, told)
+}
+
+/// The same for a batch that does not come.
+#[track_caller]
+fn refused(db: &Db, stream: &str) -> (String, Run) {
+    let before = db.production_to_the_letter();
+    let batch = staged(db, stream);
+    let run = db.kdata(&format!("promote --batch {batch}"));
+    assert_eq!(db.production_to_the_letter(), before);
+    (batch, run)
+}
+
+/// What stands of the remarks about a batch.
+fn remarks(db: &Db, batch: &str) -> Vec<String> {
+    db.rows(&format!(
+        "SELECT severity, rule, stock_code, time, message FROM ops.flags WHERE batch_id = {batch} ORDER BY 1, 2, 3, 4"
+    ))
 }
 
 fn twice_is_once(db: &Db) {
@@ -108,4 +135,168 @@ fn twice_is_once(db: &Db) {
     }
     assert_eq!(db.production_to_the_letter(), empty);
     db.nothing_is_staged();
+}
+
+const DAY_1: (&str, &str) = ("2026-01-05", "2026-01-05");
+
+fn a_list_replaces_what_stood_there(db: &Db) {
+    let made = Made { range: DAY_1, ..made("etf-portfolios") };
+    promoted(
+        db,
+        &made.stream(&[
+            "069500,2026-01-05,KR7000660001,000660,SK하이닉스,854,160893600,40",
+            "069500,2026-01-05,KR7005930003,005930,삼성전자,8140,690272000,60",
+            "152100,2026-01-05,KR7005930003,005930,삼성전자,8140,690272000,100",
+            "229200,2026-01-05,KR7005930003,005930,삼성전자,8140,690272000,100",
+        ]),
+    );
+    let before = db.production_to_the_letter();
+    // One ETF with another part, one truly empty, one not in the batch.
+    let (batch, told) = promoted(
+        db,
+        &made.stream(&[
+            "069500,2026-01-05,CASH:원화현금,,,,160893600,40",
+            "069500,2026-01-05,KR7005930003,005930,삼성전자,8141,690272000,60",
+            "#slice what=229200,2026-01-05 rows=0",
+        ]),
+    );
+    assert!(told.contains("2 rows: 1 inserted, 1 updated, 0 unchanged, 2 deleted"), "{told}");
+    assert_eq!(
+        db.rows("SELECT etf_code, component_id, quantity FROM market.etf_portfolios ORDER BY 1, 2"),
+        ["069500|CASH:원화현금|-", "069500|KR7005930003|8141", "152100|KR7005930003|8140"]
+    );
+    assert_eq!(
+        db.rows("SELECT slice, time, rows, source, finality FROM market.snapshots ORDER BY 1"),
+        ["069500|2026-01-05|2|csv|final", "152100|2026-01-05|1|csv|final", "229200|2026-01-05|0|csv|final"]
+    );
+    assert_eq!(
+        db.rows(&format!(
+            "SELECT operation, key->>'etf_code', key->>'component_id' FROM ops.revisions \
+             WHERE batch_id = {batch} AND table_name = 'etf_portfolios' ORDER BY 1, 2, 3"
+        )),
+        ["delete|069500|KR7000660001", "delete|229200|KR7005930003", "update|069500|KR7005930003"]
+    );
+    assert_eq!(db.value("SELECT rows FROM market.session_status WHERE dataset = 'etf-portfolios'"), "3");
+    db.kdata(&format!("rollback {batch}")).ok();
+    assert_eq!(db.production_to_the_letter(), before);
+}
+
+fn lists_come_whole_or_not_at_all(db: &Db) {
+    let made = Made { range: DAY_1, ..made("index-components") };
+    promoted(db, &made.stream(&["1034,2026-01-05,000660,20", "1034,2026-01-05,005930,80"]));
+    // A row of one list is rejected, another one came twice the same.
+    let rows = [
+        "1034,2026-01-05,000660,200",
+        "1034,2026-01-05,005930,80",
+        "5042,2026-01-05,000660,",
+        "5042,2026-01-05,005930,",
+        "5042,2026-01-05,005930,",
+    ];
+    let (batch, told) = promoted(db, &made.stream(&rows));
+    assert!(told.contains("3 rows: 2 inserted, 0 updated, 0 unchanged, 1 held back, 1 flagged"), "{told}");
+    assert_eq!(
+        db.rows("SELECT index_code, count(*) FROM market.index_components GROUP BY 1 ORDER BY 1"),
+        ["1034|2", "5042|2"]
+    );
+    assert_eq!(
+        remarks(db, &batch),
+        ["flag|batch.list_is_whole|1034|2026-01-05|a row of 1034 was rejected: it does not come"]
+    );
+    // Nothing is left: held, unless someone wants it so.
+    let (batch, run) = refused(db, &made.stream(&rows[..2]));
+    run.fails(3, &["batch.list_is_whole", &format!("kdata promote --batch {batch} --force")]);
+    db.kdata("explain batch.list_is_whole").ok();
+    let told = db.kdata(&format!("promote --batch {batch} --force")).ok();
+    assert!(told.contains("1 rows: 0 inserted, 0 updated, 1 unchanged, 1 deleted"), "{told}");
+}
+
+fn better_lists_stay(db: &Db) {
+    let of =
+        |finality: &'static str| Made { range: DAY_1, says: vec![("finality", finality)], ..made("sectors") };
+    promoted(db, &of("final").stream(&["KRX,005930,2026-01-05,1013,전기·전자"]));
+    // Of the same session, another scheme comes; the one that stands there final stays.
+    let (batch, told) = promoted(
+        db,
+        &of("provisional")
+            .stream(&["KIS-MID,005930,2026-01-05,0013,전기·전자", "KRX,005930,2026-01-05,1009,제약"]),
+    );
+    assert!(told.contains("2 rows: 1 inserted, 0 updated, 0 unchanged, 1 held back, 1 flagged"), "{told}");
+    assert_eq!(
+        db.rows("SELECT scheme, sector_code FROM market.sectors ORDER BY 1"),
+        ["KIS-MID|0013", "KRX|1013"]
+    );
+    assert_eq!(
+        remarks(db, &batch),
+        [
+            "flag|batch.better_is_there|-|2026-01-05|production holds 1 of the lists of 2026-01-05 from csv, final: KRX"
+        ]
+    );
+    let (batch, run) = refused(db, &of("provisional").stream(&["KRX,005930,2026-01-05,1009,제약"]));
+    run.fails(5, &["would replace better data", "KRX", "--force"]);
+    db.kdata(&format!("promote --batch {batch} --force")).ok();
+    assert_eq!(
+        db.rows("SELECT slice, finality FROM market.snapshots ORDER BY 1"),
+        ["KIS-MID|provisional", "KRX|provisional"]
+    );
+}
+
+fn codes_that_did_not_come_hold_a_batch(db: &Db) {
+    let made = Made { range: DAY_1, ..made("floating-shares") };
+    let rows: Vec<String> = (1..=150).map(|n| format!("{n:05}0,2026-01-05,1000,500,50")).collect();
+    let mut lines: Vec<&str> = rows.iter().map(String::as_str).collect();
+    // Another session that a source lacks is no code.
+    lines.extend(["#missing what=900000 reason=timeout", "#missing what=2026-01-05 reason=x"]);
+    let (batch, told) = promoted(db, &made.stream(&lines));
+    assert!(told.contains("150 inserted") && told.contains("1 flagged"), "{told}");
+    let told = remarks(db, &batch);
+    assert_eq!(
+        told.iter().filter(|r| r.starts_with("flag")).collect::<Vec<_>>(),
+        ["flag|batch.codes_are_there|-|-|1 of 151 codes did not come, e.g. 900000 (timeout)"]
+    );
+    assert!(told.contains(&"missing|source.missing|900000|-|timeout".to_owned()), "{told:?}");
+    lines.push("#missing what=900010,2026-01-05 reason=timeout");
+    let (batch, run) = refused(db, &made.stream(&lines));
+    run.fails(3, &["batch.codes_are_there", "2 of 152 codes did not come", "--force"]);
+    db.kdata("explain batch.codes_are_there").ok();
+    db.kdata(&format!("promote --batch {batch} --max-missing 2%")).ok();
+    // None came at all.
+    let (_, run) = refused(db, &made.stream(&["#missing what=900000 reason=timeout"]));
+    run.fails(3, &["1 of 1 codes did not come"]);
+}
+
+fn readers_ask_for_a_date(db: &Db) {
+    for dataset in ["index-components", "etf-portfolios", "investor-trading"] {
+        promoted(db, &made(dataset).stream(&sample(dataset)));
+    }
+    let empty = Made { range: ("2026-01-07", "2026-01-07"), ..made("etf-portfolios") };
+    promoted(db, &empty.stream(&["#slice what=152100,2026-01-07 rows=0"]));
+    let reader = db.kdata("db url --reader").ok();
+    let reader = crate::support::Session::connect(reader.trim());
+    for (query, rows) in [
+        (
+            "SELECT time, stock_code FROM members_on('1034', '2026-01-05')",
+            &["2026-01-05|000660", "2026-01-05|005930"][..],
+        ),
+        ("SELECT time, stock_code FROM members_on('1034', '2026-07-01')", &["2026-01-06|005930"]),
+        ("SELECT time, stock_code FROM members_on('1034', '2026-01-04')", &[]),
+        (
+            "SELECT time, component_id FROM portfolio_on('152100', '2026-01-05')",
+            &["2026-01-05|KR7005930003", "2026-01-05|KRD010010001"],
+        ),
+        ("SELECT time, component_id FROM portfolio_on('152100', '2026-01-06')", &["2026-01-06|KR7005930003"]),
+        ("SELECT time, component_id FROM portfolio_on('152100', '2026-01-08')", &[]),
+        (
+            "SELECT investor_type, buy_volume, net_volume, net_value FROM investor_trading_pure \
+             WHERE time = '2026-01-05' ORDER BY 1",
+            &[
+                "FOREIGN|10|6|600",
+                "INSTITUTION_PURE|-|-4|-400",
+                "OTHER_CORPORATION|-|0|0",
+                "PENSION|-|-1|-100",
+                "RETAIL|-|-1|-100",
+            ],
+        ),
+    ] {
+        assert_eq!(reader.rows(query), rows, "{query}");
+    }
 }

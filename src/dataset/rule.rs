@@ -101,7 +101,7 @@ pub static STREAM_RULES: &[&Rule] =
     &[&WELL_FORMED, &ON_A_SESSION, &NOT_IN_FUTURE, &IN_RANGE, &KEY_UNIQUE, &GROUPS_ARE_JUDGED];
 
 /// What the ledger remarks of a batch of any dataset.
-pub static LEDGER_RULES: &[&Rule] = &[&BETTER_IS_THERE, &CODES_ARE_THERE, &MISSING];
+pub static LEDGER_RULES: &[&Rule] = &[&BETTER_IS_THERE, &CODES_ARE_THERE, &LIST_IS_WHOLE, &MISSING];
 
 /// Production holds the session in better shape.
 pub static BETTER_IS_THERE: Rule = Rule {
@@ -123,6 +123,18 @@ pub static CODES_ARE_THERE: Rule = Rule {
     why: "A source that is asked code by code may fail on some: they stand in the stream as #missing, extract ends with \
           exit 7, and a rerun asks for the rest. More than 1 % of the codes (kdata promote --max-missing) hold the batch, \
           so that half a market never looks like a whole one; fewer are flagged.",
+    shows: &[],
+};
+
+/// None of a list's rows was rejected.
+pub static LIST_IS_WHOLE: Rule = Rule {
+    name: "batch.list_is_whole",
+    severity: Severity::Flag,
+    scope: Scope::Batch,
+    says: "a row of the list was rejected: the list does not come into production",
+    why: "The members of an index, the portfolio of an ETF, the sectors of a scheme replace what stands there as a whole: \
+          without one of its rows the list would look like one that this member has left. What stands there stays. When \
+          no list of the batch is left, the batch is held; kdata promote --batch N --force brings the lists as they are.",
     shows: &[],
 };
 

@@ -181,8 +181,8 @@ impl Remark {
             parse_date(session)
         };
         // A key is the row's, column by column.
-        let key = mark.get("key").unwrap_or_default();
-        for (column, part) in dataset.key.iter().zip(key.split(',')) {
+        let parts = |key| mark.get(key).unwrap_or_default().split(',');
+        for (column, part) in dataset.key.iter().zip(parts("key")).filter(|(_, part)| !part.is_empty()) {
             if *column == TIME {
                 time = day(part);
             } else if *column == dataset.code {
@@ -190,7 +190,7 @@ impl Remark {
             }
         }
         // What is missing or empty is a code, a session, or a code's session.
-        for part in mark.get("what").unwrap_or_default().split(',') {
+        for part in parts("what").filter(|part| !part.is_empty()) {
             match day(part) {
                 Some(date) => time = Some(date),
                 None => code = code.or(Some(part)),
@@ -205,7 +205,7 @@ impl Remark {
         Self {
             severity: severity.to_owned(),
             rule: storable(mark.get("rule").or(Some(rule::MISSING.name))),
-            stock_code: code.filter(|c| !c.is_empty()).map(|c| storable(Some(c))),
+            stock_code: code.map(|code| storable(Some(code))),
             time,
             message: storable(mark.get("msg").or_else(|| mark.get("reason"))),
         }

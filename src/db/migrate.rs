@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (6, "etf_portfolios", include_str!("../../sql/migrations/0006_etf_portfolios.sql")),
     (7, "ohlcv_minute", include_str!("../../sql/migrations/0007_ohlcv_minute.sql")),
     (8, "investor_trading", include_str!("../../sql/migrations/0008_investor_trading.sql")),
+    (9, "snapshots", include_str!("../../sql/migrations/0009_snapshots.sql")),
     (10, "guards", include_str!("../../sql/migrations/0010_guards.sql")),
 ];
 const ROLES: &str = include_str!("../../sql/roles.sql");

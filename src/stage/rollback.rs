@@ -26,7 +26,10 @@ pub enum Undone {
 /// The tables that a dataset's batches write, with their keys.
 fn tables(dataset: &Dataset) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut tables = match dataset.kind {
-        Kind::Series | Kind::Snapshot { .. } => vec![(dataset.table, dataset.key.to_vec())],
+        Kind::Series => vec![(dataset.table, dataset.key.to_vec())],
+        Kind::Snapshot { .. } => {
+            vec![(dataset.table, dataset.key.to_vec()), ("snapshots", vec!["dataset", "slice", "time"])]
+        }
         Kind::Master => {
             vec![("stocks", vec!["stock_code"]), ("stock_history", vec!["stock_code", "valid_from"])]
         }

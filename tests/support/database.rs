@@ -176,7 +176,7 @@ impl DerefMut for Db {
 }
 
 /// The tables that clients read.
-const MARKET: [&str; 12] = [
+const MARKET: [&str; 13] = [
     "stocks",
     "stock_history",
     "ohlcv_daily",
@@ -187,6 +187,7 @@ const MARKET: [&str; 12] = [
     "index_components",
     "floating_shares",
     "etf_portfolios",
+    "snapshots",
     "ohlcv_minute",
     "investor_trading",
 ];

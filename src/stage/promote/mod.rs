@@ -3,8 +3,10 @@
 
 mod actions;
 mod masters;
+mod snapshots;
 
 use chrono::NaiveDate;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 
 use crate::dataset::rule::BETTER_IS_THERE;
@@ -22,7 +24,6 @@ const HELD: &str = include_str!("../../../sql/promote/held.sql");
 const SEAMS: &str = include_str!("../../../sql/promote/seams.sql");
 const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql");
 const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
-const SLICES: &str = include_str!("../../../sql/promote/slices.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
 const CODES_ARE_THERE: &str = include_str!("../../../sql/checks/codes_are_there.sql");
 /// How long a promote waits for another one of the same dataset.
@@ -155,9 +156,12 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     let transaction = client.transaction().await.map_err(&doing)?;
     lock(&transaction, batch).await?;
     transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
-    let (held, mut remarks) = hold_back(&transaction, batch, options).await?;
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
     transaction.batch_execute(&view).await.map_err(&doing)?;
+    let (held, mut remarks) = match batch.dataset.kind {
+        Kind::Snapshot { slice } => snapshots::prepare(&transaction, batch, slice, options).await?,
+        Kind::Series | Kind::Master => hold_back(&transaction, batch, options).await?,
+    };
     look_around(&transaction, batch).await?;
     let codes_are_there = CODES_ARE_THERE.replace("{max_missing}", &options.max_missing.to_string());
     for query in std::iter::once(&codes_are_there.as_str()).chain(batch.dataset.queries) {
@@ -318,15 +322,15 @@ async fn hold_back(
 
 /// Puts the rows of the sessions beside the batch's next to its own. Their dates are written out, as in [`within`].
 async fn look_around(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
-    let around = match batch.dataset.kind {
-        // Nothing of a session is judged by the minutes of the one before.
-        Kind::Series if batch.dataset.is_intraday() => return Ok(()),
-        Kind::Series => AROUND_SERIES,
-        Kind::Master => AROUND_MASTER,
-        Kind::Snapshot { .. } => SLICES,
-    };
     let doing = failed("cannot look at the sessions beside the batch");
     transaction.batch_execute(SEAMS).await.map_err(&doing)?;
+    let around = match batch.dataset.kind {
+        // Nothing of a session is judged by the minutes of the one before, and lists know their neighbours.
+        Kind::Series if batch.dataset.is_intraday() => return Ok(()),
+        Kind::Snapshot { .. } => return Ok(()),
+        Kind::Series => AROUND_SERIES,
+        Kind::Master => AROUND_MASTER,
+    };
     let beside: Vec<String> = transaction
         .query("SELECT time FROM beside ORDER BY time", &[])
         .await
@@ -339,7 +343,15 @@ async fn look_around(transaction: &Transaction<'_>, batch: &Batch) -> Result<()>
 }
 
 async fn check(transaction: &Transaction<'_>, query: &str) -> Result<Vec<Remark>> {
-    let rows = transaction.query(query, &[]).await.map_err(failed("cannot check the batch"))?;
+    check_rows(transaction, query, &[]).await
+}
+
+async fn check_rows(
+    transaction: &Transaction<'_>,
+    query: &str,
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Remark>> {
+    let rows = transaction.query(query, values).await.map_err(failed("cannot check the batch"))?;
     let remark = |row: &tokio_postgres::Row| Remark {
         rule: row.get(0),
         severity: row.get(1),
@@ -380,29 +392,29 @@ async fn gates(
     })
 }
 
+/// The columns that the batch brings besides the key.
+fn provided(batch: &Batch) -> Vec<&'static str> {
+    let dataset = batch.dataset;
+    let brings = |c: &&str| batch.provides.iter().any(|p| p == c) && !dataset.key.contains(c);
+    dataset.columns.iter().map(|c| c.name).filter(brings).collect()
+}
+
 async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions::Action]) -> Result<Written> {
     let dataset = batch.dataset;
     let written = match dataset.kind {
-        Kind::Series | Kind::Snapshot { .. } => {
-            let provided = |c: &&str| batch.provides.iter().any(|p| p == c) && !dataset.key.contains(c);
-            let columns: Vec<&str> = dataset.columns.iter().map(|c| c.name).filter(provided).collect();
-            let mut target = within(batch, "m.time");
-            if let Kind::Snapshot { slice } = dataset.kind {
-                // Only what the batch brings is replaced.
-                let brought = format!("x.time = m.time AND x.slice = m.{slice}");
-                target = format!("{target} AND EXISTS (SELECT FROM slices x WHERE {brought})");
-            }
+        Kind::Series => {
             let merge = Merge {
                 table: dataset.table,
                 key: dataset.key,
-                columns,
+                columns: provided(batch),
                 from: "staged",
-                target: &target,
+                target: &within(batch, "m.time"),
                 incoming: "true",
-                delete: matches!(dataset.kind, Kind::Snapshot { .. }),
+                delete: false,
             };
             merge.run(transaction, batch.id).await?
         }
+        Kind::Snapshot { slice } => snapshots::write(transaction, batch, slice).await?,
         Kind::Master => masters::write(transaction, batch).await?,
     };
     if dataset.has("base_price") {
