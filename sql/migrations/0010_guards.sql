@@ -23,7 +23,8 @@ WITH speaking AS (
     FROM speaking s
     JOIN ops.flags f ON f.dataset = s.dataset AND f.time = s.time AND f.batch_id = s.batch_id
     UNION ALL
-    SELECT s.dataset, s.time, 'reject', r.rule, split_part(r.row, ',', 1), r.message, s.batch_id, r.row
+    SELECT s.dataset, s.time, 'reject', r.rule, split_part(r.row, ',', CASE s.dataset WHEN 'sectors' THEN 2 ELSE 1 END),
+           r.message, s.batch_id, r.row
     FROM speaking s
     JOIN ops.runs n ON n.batch_id = s.batch_id
     JOIN ops.rejects r ON r.run_id = n.run_id AND r.row LIKE '%' || s.time || '%'
