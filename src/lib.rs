@@ -10,13 +10,13 @@
 //! # Floors
 //!
 //! Types at the edges, bytes in the middle, SQL at the end. Imports point down only; neighbours on a floor do
-//! not import each other, but for `stage::run`, which strings the stages together.
+//! not import each other, but for `stage::run` and `stage::backfill`, which string the stages together.
 //!
 //! | floor | module | what it is |
 //! |---|---|---|
 //! | 5 | [`cli`] | one file a subcommand: its arguments, and how it runs; `printer` is the only place that prints |
-//! | 4 | [`stage`] | extract, validate, load, promote, rollback, report: functions that know nothing of the command line |
-//! | 3 | [`source`] | one file or folder a source: vendor models → parse → records |
+//! | 4 | [`stage`] | extract, validate, load, promote, rollback, backfill, report, doctor: functions that know nothing of the command line |
+//! | 3 | [`source`] | one file or folder a source: vendor models → parse → records; `http` is what they share on the network |
 //! | 3 | [`db`] | the private cluster, migrations, the ledger, merging rows into production |
 //! | 2 | [`stream`] | what flows through a pipe: preamble, CSV, marks, trailer |
 //! | 1 | [`dataset`] | what a dataset is: columns, key, rules, queries; a static list of values |
@@ -39,7 +39,8 @@
 //!
 //! - A dataset: `dataset/<name>.rs` and `sql/migrations/NNNN_<name>.sql`; a `mod` line and an entry in `ALL` in
 //!   `dataset/mod.rs`, a line in `db/migrate.rs`; and a function in each source that serves it.
-//! - A source: `source/<name>.rs`; its variant, its place in `PREFERENCE` and its arms in `source/mod.rs`.
+//! - A source: `source/<name>.rs`; its variant, its place in `PREFERENCE` and its arms in `source/mod.rs`; over HTTP, a
+//!   [`source::http::Vendor`] that signs and judges, and a fake of it in `tests/vendors/` for the fault matrix.
 //! - A rule of a row: an entry in its record's `RULES` and a row in the test table below it.
 //! - A rule that needs neighbours: an entry in the dataset's batch rules and a file in `sql/checks/`.
 //! - A report: a file in `sql/report/` and a function in `stage/report.rs`.

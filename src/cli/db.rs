@@ -125,6 +125,7 @@ async fn schema(context: &Context, place: Place) -> Result<()> {
         State::Current(kind, backend) => {
             format!("up to date; a {kind} database, {} storage", backend.as_str())
         }
+        State::Unfinished => "half made: the next command that needs it goes on".to_owned(),
         State::Older => "older than this kdata: run `kdata db migrate`".to_owned(),
         State::Empty => "none yet; made when first needed".to_owned(),
         State::Foreign => {

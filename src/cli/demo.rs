@@ -53,13 +53,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     ));
     for dataset in dataset::ALL.iter().filter(|d| Source::Sim.serves(d.name)) {
         let job = job(dataset, (from, last), args.seed, context, &settings);
-        let batch = stage::run::run(Source::Sim, &job, &database, MaxRejects::Percent(1.0))?.batch;
-        let promoted = block_on(async {
-            let staged =
-                stage::promote::staged(&database.place.connect().await?, Some(batch), &settings).await?;
-            let [batch] = staged.as_slice() else { unreachable!("one batch was asked for") };
-            stage::promote::promote(&database.place, batch, Options::default()).await
-        })?;
+        let promoted = stage::run::bring(Source::Sim, &job, &database, MaxRejects::Percent(1.0))?;
         printer.remark(format!(
             "  {}",
             promote::line(&promoted, Options::default(), started.elapsed().as_secs_f64())

@@ -12,6 +12,9 @@ Examples:
   kdata due ohlcv                            one session a line; nothing when all are here
   for day in $(kdata due ohlcv); do kdata extract ohlcv --date $day | kdata validate | kdata load; done";
 
+/// So many sessions back is recent.
+pub(super) const LOOK_BACK: i64 = 20;
+
 /// List the recent sessions that are not promoted final
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -20,7 +23,7 @@ pub(super) struct Args {
     #[arg(value_parser = super::dataset_parser())]
     dataset: &'static Dataset,
     /// How many sessions to look back
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = LOOK_BACK, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     sessions: i64,
     /// Look back from this day instead of today
     #[arg(long, value_name = "DAY", allow_hyphen_values = true)]

@@ -78,10 +78,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let plan = block_on(stage::extract::plan(source, &job))?;
         return context.printer.line(plan_text(&plan));
     }
-    let counts = block_on(async {
-        let _listening = super::stop_on_signals(&job.stop, context.printer);
-        stage::extract::extract(source, &job, std::io::stdout().lock()).await
-    })?;
+    super::stop_on_signals(&job.stop, context.printer);
+    let counts = block_on(stage::extract::extract(source, &job, std::io::stdout().lock()))?;
     if counts.missing > 0 && (args.codes.is_some() || source.asks_by_code(args.dataset.name)) {
         return Err(Error::Partial {
             what: format!(
@@ -162,7 +160,7 @@ fn universe(job: &Job, context: &Context) -> Result<Option<Universe>> {
 }
 
 /// What would be asked.
-fn plan_text(plan: &Plan) -> String {
+pub(super) fn plan_text(plan: &Plan) -> String {
     let minutes = plan.seconds / 60.0;
     let time = if minutes < 1.0 { format!("{:.0} s", plan.seconds) } else { format!("{minutes:.0} min") };
     format!("{} calls, about {time} at the configured rate{}", printer::count(plan.calls), plan.remark)
@@ -185,7 +183,7 @@ fn what(job: &Job, source: Source, sessions: usize) -> String {
     }
 }
 
-fn codes(text: &str) -> Result<BTreeSet<StockCode>> {
+pub(super) fn codes(text: &str) -> Result<BTreeSet<StockCode>> {
     let mut list = String::new();
     if text == "-" {
         for line in std::io::stdin().lock().lines() {

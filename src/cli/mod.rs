@@ -1,5 +1,6 @@
 //! Floor 5: the command line. One file a subcommand: its arguments and how it runs.
 
+mod backfill;
 mod db;
 mod demo;
 mod doctor;
@@ -13,6 +14,7 @@ mod range;
 mod rejects;
 mod report;
 mod rollback;
+mod run;
 mod runs;
 mod validate;
 
@@ -56,6 +58,8 @@ enum Command {
     Validate(validate::Args),
     Load(load::Args),
     Promote(promote::Args),
+    Backfill(backfill::Args),
+    Run(run::Args),
     Rollback(rollback::Args),
     Report(report::Args),
     Due(due::Args),
@@ -144,7 +148,7 @@ pub fn main() -> ExitCode {
         }
     };
     let printer = Printer::new(cli.quiet);
-    match run(cli.command, printer) {
+    match dispatch(cli.command, printer) {
         Ok(()) | Err(Error::ClosedOutput) => ExitCode::SUCCESS,
         Err(error) => {
             printer.error(&error);
@@ -153,7 +157,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, printer: Printer) -> Result<()> {
+fn dispatch(command: Command, printer: Printer) -> Result<()> {
     let settings = Settings::from_environment()?;
     start_log(&settings)?;
     let calendar = settings.calendar()?;
@@ -163,6 +167,8 @@ fn run(command: Command, printer: Printer) -> Result<()> {
         Command::Validate(args) => validate::run(&args, &context),
         Command::Load(args) => load::run(&args, &context),
         Command::Promote(args) => promote::run(&args, &context),
+        Command::Backfill(args) => backfill::run(&args, &context),
+        Command::Run(args) => run::run(&args, &context),
         Command::Rollback(args) => rollback::run(&args, &context),
         Command::Report(args) => report::run(&args, &context),
         Command::Due(args) => due::run(&args, &context),
@@ -191,14 +197,15 @@ fn dataset_parser() -> impl clap::builder::TypedValueParser<Value = &'static Dat
     PossibleValuesParser::new(names).map(|name| dataset::find(&name).expect("one of the possible values"))
 }
 
-/// The first signal asks the run to stop at its next safe point, the second ends it at once.
-fn stop_on_signals(stop: &Stop, printer: Printer) -> tokio::task::JoinHandle<()> {
+/// The first signal asks the run to stop at its next safe point, the second ends it at once. Listens on a thread of its
+/// own, which ends with the process.
+fn stop_on_signals(stop: &Stop, printer: Printer) {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = stop.clone();
-    tokio::spawn(async move {
+    let listen = async move {
         let kinds = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
         // Without handlers the default holds: signals end the process.
-        let (Ok(mut interrupt), Ok(mut terminate)) = kinds else { return };
+        let (Ok(mut interrupt), Ok(mut terminate)) = kinds else { return Ok(()) };
         let mut told = false;
         loop {
             let number = tokio::select! {
@@ -213,7 +220,8 @@ fn stop_on_signals(stop: &Stop, printer: Printer) -> tokio::task::JoinHandle<()>
             printer.remark("stopping after what is under way; once more to stop at once");
             stop.raise(number);
         }
-    })
+    };
+    std::thread::spawn(|| crate::stage::block_on(listen));
 }
 
 /// Nothing is piped in: show how to use the command.

@@ -21,7 +21,10 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (8, "investor_trading", include_str!("../../sql/migrations/0008_investor_trading.sql")),
     (9, "snapshots", include_str!("../../sql/migrations/0009_snapshots.sql")),
     (10, "guards", include_str!("../../sql/migrations/0010_guards.sql")),
+    (30, "backfills", include_str!("../../sql/migrations/0030_backfills.sql")),
 ];
+/// The remark on the list of scripts until a new database is made to the end.
+const UNFINISHED: &str = "being made";
 const ROLES: &str = include_str!("../../sql/roles.sql");
 /// Any number: the advisory lock that migrations take.
 const LOCK: i64 = 0x6b64_6174_615f_6d69;
@@ -82,6 +85,8 @@ pub enum State {
     Empty,
     /// Other people's tables, none of ours.
     Foreign,
+    /// Our schema, whose first migrate was stopped half way: nobody has used it.
+    Unfinished,
     /// Our schema, but older than this binary's.
     Older,
     /// Our schema as this binary knows it.
@@ -137,6 +142,16 @@ pub async fn state(client: &Client) -> Result<State> {
             });
         }
     }
+    let unfinished = client
+        .query_one(
+            "SELECT obj_description('ops.migrations'::regclass) IS NOT DISTINCT FROM $1",
+            &[&UNFINISHED],
+        )
+        .await
+        .map_err(&doing)?;
+    if unfinished.get(0) {
+        return Ok(State::Unfinished);
+    }
     let has = |version: i32| applied.iter().any(|row| row.get::<_, i32>(0) == version);
     if !MIGRATIONS.iter().all(|(version, _, _)| has(*version)) {
         return Ok(State::Older);
@@ -178,7 +193,8 @@ async fn migrate_locked(
     calendar: &Calendar,
 ) -> Result<Migrated> {
     let doing = failed("cannot migrate the schema");
-    if let State::Current(is, backend) = state(client).await? {
+    let before = state(client).await?;
+    if let State::Current(is, backend) = before {
         if is != kind {
             return Err(Error::Refused {
                 what: format!("the database is a {is} one, and stays it"),
@@ -190,12 +206,17 @@ async fn migrate_locked(
         return Ok(Migrated { applied: Vec::new(), kind, backend });
     }
     let backend = choose_backend(client, choice).await?;
+    // Whoever is stopped from here on is gone on for by the next command: nothing of it was used.
+    let remark = match before {
+        State::Empty | State::Unfinished => format!("COMMENT ON TABLE ops.migrations IS '{UNFINISHED}'"),
+        State::Foreign | State::Older | State::Current(..) => String::new(),
+    };
     client
-        .batch_execute(
+        .batch_execute(&format!(
             "CREATE SCHEMA IF NOT EXISTS ops; CREATE SCHEMA IF NOT EXISTS staging; CREATE SCHEMA IF NOT EXISTS market; \
              CREATE TABLE IF NOT EXISTS ops.migrations (version int PRIMARY KEY, name text NOT NULL, \
-             checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-        )
+             checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()); {remark}"
+        ))
         .await
         .map_err(&doing)?;
     let mut applied = Vec::new();
@@ -209,6 +230,10 @@ async fn migrate_locked(
     }
     sync_calendar(client, calendar).await?;
     client.batch_execute(ROLES).await.map_err(failed("cannot set up the reader's role"))?;
+    client
+        .batch_execute("COMMENT ON TABLE ops.migrations IS 'The scripts that made this schema.'")
+        .await
+        .map_err(&doing)?;
     Ok(Migrated { applied, kind, backend })
 }
 

@@ -123,12 +123,12 @@ impl Database {
         let mut client = place.connect().await?;
         let state = match migrate::state(&client).await? {
             // Or another kdata is making it at this moment.
-            State::Older | State::Foreign => migrate::settled_state(&client).await?,
+            State::Older | State::Foreign | State::Unfinished => migrate::settled_state(&client).await?,
             state => state,
         };
         let (kind, backend) = match state {
             State::Current(kind, backend) => (kind, backend),
-            State::Empty => {
+            State::Empty | State::Unfinished => {
                 let kind = if target == Target::Demo { Kind::Demo } else { Kind::Live };
                 let migrated = migrate::migrate(&mut client, kind, settings.backend, calendar).await?;
                 (migrated.kind, migrated.backend)

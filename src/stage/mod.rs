@@ -1,5 +1,6 @@
 //! Floor 4: the stages, functions from input to output. They know nothing of the command line.
 
+pub mod backfill;
 pub mod doctor;
 pub mod extract;
 pub mod load;

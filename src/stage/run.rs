@@ -1,14 +1,16 @@
-//! run: extract, validate and load in one process, connected by the same pipes and streams as in a shell.
+//! run: the stages in one process, connected by the same pipes and streams as in a shell.
 
 use std::io::pipe;
 use std::thread;
 
 use super::extract::extract;
 use super::load::{Loaded, load};
+use super::promote::{self, Options, Receipt};
 use super::validate::{MaxRejects, validate};
 use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::market::kst_date;
+use crate::settings::Settings;
 use crate::source::{Job, Source};
 
 /// Brings what a job asks for into staging. What failed first is what is told: each stage passes it on.
@@ -34,5 +36,20 @@ pub fn run(source: Source, job: &Job<'_>, database: &Database, limit: MaxRejects
             }
         }
         loaded
+    })
+}
+
+/// The same, and from staging into production.
+pub fn bring(source: Source, job: &Job<'_>, database: &Database, limit: MaxRejects) -> Result<Receipt> {
+    let batch = run(source, job, database, limit)?.batch;
+    promote_batch(database, batch, job.settings)
+}
+
+/// Promotes one staged batch.
+pub fn promote_batch(database: &Database, batch: i64, settings: &Settings) -> Result<Receipt> {
+    super::block_on(async {
+        let staged = promote::staged(&database.place.connect().await?, Some(batch), settings).await?;
+        let [batch] = staged.as_slice() else { unreachable!("one batch was asked for") };
+        promote::promote(&database.place, batch, Options::default()).await
     })
 }

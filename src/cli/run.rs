@@ -1,0 +1,127 @@
+//! `kdata run`: the stages of a day in one process, for cron lines that want one command.
+
+use std::time::Instant;
+
+use chrono::NaiveDate;
+
+use super::{Context, due, promote, range};
+use crate::dataset::Dataset;
+use crate::db::Database;
+use crate::db::cluster::home;
+use crate::db::migrate;
+use crate::error::{Error, Result};
+use crate::source::{self, Job, Source, Stop};
+use crate::stage::promote::{Options, Receipt};
+use crate::stage::validate::MaxRejects;
+use crate::stage::{self, block_on};
+
+const EXAMPLES: &str = "\
+Examples:
+  kdata run stocks ohlcv market-cap --due          what is not there yet, also after an outage
+  kdata run ohlcv --date today --source marcap     one session
+  kdata run investor-trading --from -5s --to -1s   a range, as one batch";
+
+/// Extract, validate, load and promote in one process
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Which datasets, in this order
+    #[arg(required = true, value_parser = super::dataset_parser())]
+    datasets: Vec<&'static Dataset>,
+    #[command(flatten)]
+    range: range::Range,
+    /// The recent sessions that are not promoted final, as `kdata due` lists them
+    #[arg(long, conflicts_with_all = ["date", "from", "to"])]
+    due: bool,
+    /// Which source; absent: the best that is set up and has published
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(source::ALL.iter().map(|s| s.name())))]
+    source: Option<String>,
+    /// Seed of the simulated market
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command. What fails does not stop the others; the gravest failure decides the exit code, and what is only
+/// not published yet is the least.
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let database = block_on(context.database())?;
+    block_on(async {
+        migrate::sync_calendar(&mut database.place.connect().await?, &context.calendar).await
+    })?;
+    let stop = Stop::default();
+    super::stop_on_signals(&stop, context.printer);
+    let mut failure: Option<Error> = None;
+    for dataset in &args.datasets {
+        for days in days(args, context, &database, dataset)? {
+            let begun = Instant::now();
+            match bring(args, context, &database, dataset, days, &stop) {
+                Ok(Some(receipt)) => context.printer.remark(promote::line(
+                    &receipt,
+                    Options::default(),
+                    begun.elapsed().as_secs_f64(),
+                )),
+                Ok(None) => {
+                    context
+                        .printer
+                        .remark(format!("{} {} to {}: the market was closed", dataset.name, days.0, days.1));
+                }
+                Err(error @ Error::Interrupted { .. }) => return Err(error),
+                Err(error) => {
+                    let is_worse = |earlier: &Error| matches!(earlier, Error::NotPublished { .. });
+                    if failure.as_ref().is_none_or(is_worse) {
+                        if let Some(earlier) = failure.replace(error) {
+                            context.printer.remark(earlier);
+                        }
+                    } else {
+                        context.printer.error(&error);
+                    }
+                }
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// The ranges to bring in: the one that was given, or the sessions that are due, one by one.
+fn days(
+    args: &Args,
+    context: &Context,
+    database: &Database,
+    dataset: &'static Dataset,
+) -> Result<Vec<(NaiveDate, NaiveDate)>> {
+    if !args.due {
+        return Ok(vec![args.range.resolve(&context.calendar, context.today())?]);
+    }
+    let last = context.last_over()?;
+    let due = block_on(async {
+        stage::report::due(&database.place.connect().await?, dataset, last, due::LOOK_BACK).await
+    })?;
+    Ok(due.into_iter().map(|(session, _)| (session, session)).collect())
+}
+
+fn bring(
+    args: &Args,
+    context: &Context,
+    database: &Database,
+    dataset: &'static Dataset,
+    days: (NaiveDate, NaiveDate),
+    stop: &Stop,
+) -> Result<Option<Receipt>> {
+    let (calendar, settings) = (&context.calendar, &context.settings);
+    let Some(last) = calendar.sessions(days.0, days.1).last().copied() else { return Ok(None) };
+    let source = match &args.source {
+        Some(name) => Source::find(name).expect("one of the possible values"),
+        None => source::preferred(dataset.name, Some(last), calendar, context.now, settings)?,
+    };
+    let now = (context.now, format!("{}-{}", context.run_id(), days.0.format("%Y%m%d")));
+    let mut job = Job {
+        seed: args.seed,
+        stop: stop.clone(),
+        ..Job::new(dataset, days, now, calendar, settings, home(settings)?)
+    };
+    if source.asks_by_code(dataset.name) {
+        let known = block_on(stage::extract::universe(&database.place, job.from, job.to))?;
+        job.universe = Some(known).filter(|universe| !universe.is_empty());
+    }
+    stage::run::bring(source, &job, database, MaxRejects::Percent(1.0)).map(Some)
+}

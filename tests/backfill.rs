@@ -1,0 +1,103 @@
+//! backfill and run: the stages in one process, windows that are skipped when done, a start after any stop.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::{Db, KDATA, Sheet, on_both_backends};
+
+const ASK: &str = "backfill ohlcv --source marcap --from 2024-01-02 --to 2024-02-29";
+
+/// Two months of a made-up market.
+fn market(db: &Db) -> Sheet {
+    let calendar = "2024-01-02 2024-01-03 2024-01-04 2024-01-05 2024-01-08 2024-01-09 2024-01-10 2024-01-11 2024-01-12 \
+                    2024-01-15 2024-01-16 2024-01-17 2024-01-18 2024-01-19 2024-01-22 2024-01-23 2024-01-24 2024-01-25 \
+                    2024-01-26 2024-01-29 2024-01-30 2024-01-31 2024-02-01 2024-02-02 2024-02-05 2024-02-06 2024-02-07 \
+                    2024-02-08 2024-02-13 2024-02-14 2024-02-15 2024-02-16 2024-02-19 2024-02-20 2024-02-21 2024-02-22 \
+                    2024-02-23 2024-02-26 2024-02-27 2024-02-28 2024-02-29";
+    let sessions: Vec<&str> = calendar.split_whitespace().collect();
+    let sheet = Sheet::market(120, &sessions);
+    db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
+    sheet
+}
+
+fn rows(db: &Db) -> usize {
+    db.value("SELECT count(*) FROM market.ohlcv_daily").parse().unwrap()
+}
+
+fn a_range_comes_in_windows_and_once(db: &Db) {
+    let sheet = market(db);
+    let plan = db.kdata(&format!("{ASK} --window 10 --dry-run")).ok();
+    assert!(plan.contains("41 sessions in 5 windows"), "{plan}");
+    assert_eq!(rows(db), 0);
+    let run = db.kdata(&format!("{ASK} --window 10 --jobs 2"));
+    assert!(run.stderr.contains("5/5 batch "), "{run:#?}");
+    run.ok();
+    assert_eq!(rows(db), sheet.rows.len());
+    assert_eq!(
+        db.value("SELECT windows, done, held, problem IS NULL, finished_at IS NOT NULL FROM ops.backfills"),
+        "5|5|0|t|t"
+    );
+    // Twice is the same as once, and asks nobody.
+    std::fs::remove_file(db.path("marcap/marcap-2024.csv.gz")).unwrap();
+    let again = db.kdata(ASK);
+    assert!(again.stderr.contains("all 41 sessions are there"), "{again:#?}");
+    again.ok();
+    db.nothing_is_staged();
+}
+
+fn a_gate_holds_one_window_and_the_others_go_on(db: &Db) {
+    let sheet = market(db).copy_session("2024-01-16", "2024-01-17");
+    db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
+    let run = db.kdata(&format!("{ASK} --window 10"));
+    assert!(run.stderr.contains("held: "), "{run:#?}");
+    run.fails(3, &["ohlcv.session_is_new"]);
+    assert_eq!(db.value("SELECT done, held FROM ops.backfills"), "4|1");
+    assert_eq!(db.value("SELECT count(DISTINCT time) FROM market.ohlcv_daily"), "31");
+    // It stays staged: the same command does not load it again, and is still honest about it.
+    db.kdata(&format!("{ASK} --window 10")).fails(3, &["ohlcv.session_is_new"]);
+    assert_eq!(db.value("SELECT count(*) FROM ops.batches WHERE state = 'staged'"), "1");
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on() {
+    let db = &Db::native();
+    let sheet = market(db);
+    for round in 0..8u64 {
+        let args: Vec<&str> = ASK.split(' ').chain(["--window", "5", "--jobs", "2"]).collect();
+        let mut child = db
+            .command(KDATA, &args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(40 + 90 * round));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    db.kdata(&format!("{ASK} --window 5")).ok();
+    assert_eq!(rows(db), sheet.rows.len());
+    assert_eq!(db.value("SELECT count(DISTINCT time) FROM market.session_status WHERE dataset = 'ohlcv' AND finality = 'final'"), "41");
+    assert_eq!(db.value("SELECT count(*) FROM market.ohlcv_daily o JOIN ops.batches b USING (batch_id) WHERE b.state <> 'promoted'"), "0");
+}
+
+#[test]
+fn run_brings_what_is_due() {
+    let db = &Db::native();
+    let sheet = market(db);
+    let at = |now: &str, args: &str| db.sh(&format!("export KDATA_NOW={now}; kdata {args}"));
+    at("2024-02-27T18:00:00+09:00", "run stocks ohlcv market-cap --date 2024-02-27").ok();
+    assert_eq!(db.value("SELECT count(*) FROM market.session_status WHERE time = '2024-02-27'"), "3");
+    // Two evenings later: the outage leaves no gap.
+    at("2024-02-29T18:00:00+09:00", "run stocks ohlcv market-cap --due").ok();
+    assert_eq!(at("2024-02-29T18:00:00+09:00", "due ohlcv").ok(), "");
+    assert_eq!(db.value("SELECT count(DISTINCT time) FROM market.ohlcv_daily"), "20");
+    let closed = at("2024-03-01T18:00:00+09:00", "run ohlcv --date today");
+    assert!(closed.stderr.contains("the market was closed"), "{closed:#?}");
+    closed.ok();
+    at("2024-02-29T15:00:00+09:00", "run ohlcv --date 2024-02-29").fails(9, &["2024-02-29 15:30"]);
+    assert!(rows(db) < sheet.rows.len());
+    assert_eq!(at("2024-02-29T18:00:00+09:00", "-q run ohlcv --due").stderr, "");
+}
+
+on_both_backends!(a_range_comes_in_windows_and_once a_gate_holds_one_window_and_the_others_go_on);
