@@ -42,7 +42,8 @@ static FAULTS: &[Fault] = &[
         code: |_| 0,
         retried: true,
     },
-    Fault { name: "429 for ever", strikes: |_, _, _| Some(Reply::Status(429)), code: |_| 4, retried: false },
+    // A vendor's word for too fast, or for a quota that is spent.
+    fails("429 for ever", |_, _, _| Some(Reply::Status(429))),
     fails("503", |_, _, _| Some(Reply::Status(503))),
     Fault {
         name: "503 once",
@@ -177,6 +178,9 @@ fn strike(vendor: &'static Vendor, fault: &'static Fault, healthy: &Run) {
     }
     // Once more while it lasts, then when it is over: only the rest is asked for, and all of it comes.
     if fault.name.starts_with("block") {
+        // What was under way may arrive a moment after its process ended.
+        std::thread::sleep(Duration::from_millis(200));
+        let asked = server.requests();
         work.kdata(vendor.ask).fails(6, &["blocks this machine until"]);
         assert_eq!(server.requests().len(), asked.len(), "{what}: asked although blocked");
         return;
@@ -201,7 +205,8 @@ fn matrix(source: &str) {
     let healthy = work(vendor, &server.url).kdata(vendor.ask);
     assert_eq!(healthy.code, 0, "{healthy:#?}");
     assert!(!rows(&healthy).is_empty());
-    assert!(server.requests().iter().filter(|r| (vendor.is_data)(r)).count() > 1, "{source}: asks once only");
+    let questions = server.requests();
+    assert!(questions.iter().filter(|r| (vendor.is_data)(r)).count() > 1, "{source}: asks once only");
     // Waits side by side.
     scope(|scope| {
         let all: Vec<_> =
@@ -215,7 +220,8 @@ fn matrix(source: &str) {
     let run = work(vendor, &server.url).set("KDATA_CA_FILE", &server.ca).kdata(vendor.ask);
     assert!(run.stdout.contains("#abort code=4 ") && !run.stdout.contains("#end "), "{source}: {run:#?}");
     run.fails(4, &["certificate", "KDATA_CA_FILE"]);
-    assert_eq!(server.hellos(), 1, "{source}");
+    // Questions that are under way together may each find out.
+    assert!((1..=questions.len()).contains(&server.hellos()), "{source}: {}", server.hellos());
 }
 
 macro_rules! matrices {
@@ -233,6 +239,7 @@ macro_rules! matrices {
 
 matrices! {
     faults_of_krx_openapi "krx-openapi"
+    faults_of_infomax "infomax"
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod doctor; // is everything in order for an unattended run
 mod extract; // sessions, scopes, what a source lacks
 mod faults; // damaged source files: what of it is found
 mod http; // faults of every vendor, limits across processes, secrets
+mod infomax; // name by name, from a terminal's service
 mod krx_openapi; // whole markets by date, from the exchange's official service
 mod load; // broken streams, killed stages, refusals
 mod marcap; // yearly files over HTTP

@@ -1,16 +1,12 @@
 //! KRX OPEN API: whole markets by date, from a server on loopback.
 
-use crate::support::{Db, Reply, Server, Sheet, Work, on_both_backends};
+use crate::support::{Db, Reply, Server, Sheet, Work, on_both_backends, rows};
 use crate::vendors::krx_openapi::{env, vendor};
 
 fn work(server: &Server) -> Work {
     let mut work = Work::new();
     env(&mut work, &server.url);
     work
-}
-
-fn rows(stream: &str) -> Vec<String> {
-    stream.lines().skip(2).filter(|line| !line.starts_with('#')).map(ToOwned::to_owned).collect()
 }
 
 #[test]

@@ -8,7 +8,10 @@ WITH masters AS (
     FROM (SELECT time FROM batch_times UNION SELECT next_known FROM batch_times WHERE next_known IS NOT NULL) x
 ), gone AS (
     SELECT j.time, j.before,
-           (SELECT count(*) FROM incoming_history h WHERE h.valid_from = j.time AND NOT h.is_active) AS names,
+           -- A list of the delisted also tells of names that were never known: nothing leaves with them.
+           (SELECT count(*) FROM incoming_history h
+            JOIN incoming_history b ON b.stock_code = h.stock_code AND b.valid_to = h.valid_from AND b.is_active
+            WHERE h.valid_from = j.time AND NOT h.is_active) AS names,
            (SELECT count(*) FROM incoming_history h
             WHERE h.is_active AND h.valid_from <= j.before AND (h.valid_to IS NULL OR h.valid_to > j.before)) AS active,
            (SELECT count(*) FROM market.trading_days d WHERE d.time > j.before AND d.time <= j.time) AS passed

@@ -54,6 +54,10 @@ impl Merge<'_> {
     }
 
     fn differs(&self) -> String {
+        // A source that has nothing but the key has nothing to change.
+        if self.columns.is_empty() {
+            return "false".to_owned();
+        }
         format!("({}) IS DISTINCT FROM ({})", self.list("m"), self.list("s"))
     }
 

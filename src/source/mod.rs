@@ -6,10 +6,12 @@
 
 pub mod csv;
 pub mod http;
+pub mod infomax;
 pub mod krx_openapi;
 pub mod marcap;
 mod progress;
 pub mod published;
+mod roll;
 mod rows;
 pub mod sim;
 mod stop;
@@ -29,6 +31,7 @@ use crate::settings::{Settings, VendorSettings};
 use crate::stream::{Finality, Names, Preamble, Stage, Writer};
 
 pub use progress::Progress;
+pub use roll::Roll;
 pub use rows::Rows;
 pub use stop::Stop;
 pub use universe::{Listing, Universe};
@@ -110,6 +113,12 @@ impl<'a> Job<'a> {
         self.markets.contains(&market) && self.codes.as_ref().is_none_or(|codes| codes.contains(&code))
     }
 
+    /// The names to ask for, ascending: those asked for that were listed on at least one of the sessions.
+    pub fn names<'u>(&self, universe: &'u Universe) -> Vec<(StockCode, &'u Listing)> {
+        let listed = universe.listed(self.sessions());
+        listed.filter(|(code, listing)| self.wants(*code, listing.market)).collect()
+    }
+
     /// The job in one line, the same for the same job: what a run that failed goes on with.
     fn line(&self, source: Source) -> String {
         let markets: Vec<_> = self.markets.iter().map(|m| m.as_str()).collect();
@@ -170,6 +179,7 @@ impl<'a> Job<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Source {
+    Infomax,
     KrxOpenapi,
     Marcap,
     Csv,
@@ -177,19 +187,19 @@ pub enum Source {
 }
 
 /// All sources.
-pub const ALL: &[Source] = &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim];
+pub const ALL: &[Source] = &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim];
 
 /// Which sources serve a dataset, best first: a lower one never overwrites a higher one's data of the same finality.
 const PREFERENCE: &[(&str, &[Source])] = &[
-    ("stocks", &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
-    ("ohlcv", &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
-    ("market-cap", &[Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
+    ("stocks", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
+    ("ohlcv", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
+    ("market-cap", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
     ("sectors", &[Source::Csv]),
-    ("index-components", &[Source::Csv]),
+    ("index-components", &[Source::Infomax, Source::Csv]),
     ("floating-shares", &[Source::Csv]),
-    ("etf-portfolios", &[Source::Csv]),
+    ("etf-portfolios", &[Source::Infomax, Source::Csv]),
     ("ohlcv-minute", &[Source::Csv]),
-    ("investor-trading", &[Source::Csv]),
+    ("investor-trading", &[Source::Infomax, Source::Csv]),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -206,6 +216,7 @@ impl Source {
     /// The name on the command line and in streams.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Infomax => "infomax",
             Self::KrxOpenapi => "krx-openapi",
             Self::Marcap => "marcap",
             Self::Csv => "csv",
@@ -226,6 +237,7 @@ impl Source {
     /// Is the source set up? Simulated data are never taken unasked.
     pub fn is_configured(self, settings: &Settings) -> bool {
         match self {
+            Self::Infomax => settings.infomax.key.is_some(),
             Self::KrxOpenapi => settings.krx_openapi.key.is_some(),
             Self::Marcap => settings.marcap.is_some(),
             Self::Csv => settings.csv.folder.is_some(),
@@ -236,6 +248,7 @@ impl Source {
     /// How its vendor is reached, where there is one.
     pub fn vendor(self, settings: &Settings) -> Option<&VendorSettings> {
         match self {
+            Self::Infomax => Some(&settings.infomax),
             Self::KrxOpenapi => Some(&settings.krx_openapi),
             Self::Marcap | Self::Csv | Self::Sim => None,
         }
@@ -249,6 +262,7 @@ impl Source {
     /// Does it ask code by code, so that it needs to know who was listed?
     pub fn asks_by_code(self, dataset: &str) -> bool {
         match self {
+            Self::Infomax => !matches!(dataset, "stocks" | "index-components"),
             Self::KrxOpenapi | Self::Marcap | Self::Sim => false,
             // Files may lack the market and the kind of security, which a bar must have.
             Self::Csv => dataset == "ohlcv",
@@ -289,7 +303,7 @@ pub fn preferred(
 
 /// The rules that sources check on their own answers, beyond those of the datasets.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    std::iter::once(&ROW_READS).chain(marcap::RULES)
+    std::iter::once(&ROW_READS).chain(marcap::RULES).chain(infomax::RULES)
 }
 
 /// What every source checks while it reads its answers.
@@ -332,6 +346,8 @@ pub enum Opened<'a> {
     Sim(Box<sim::Extract>),
     /// Whole markets by date.
     KrxOpenapi(Box<krx_openapi::Extract<'a>>),
+    /// Name by name.
+    Infomax(Box<infomax::Extract<'a>>),
 }
 
 impl<'a> Opened<'a> {
@@ -346,6 +362,7 @@ impl<'a> Opened<'a> {
             ));
         }
         Ok(match source {
+            Source::Infomax => Self::Infomax(Box::new(infomax::Extract::open(job)?)),
             Source::KrxOpenapi => Self::KrxOpenapi(Box::new(krx_openapi::Extract::open(job)?)),
             Source::Marcap => Self::Marcap(marcap::Extract::open(job).await?),
             Source::Csv => Self::Csv(Box::new(csv::Extract::open(job)?)),
@@ -357,6 +374,7 @@ impl<'a> Opened<'a> {
     pub fn plan(&self, job: &Job) -> Plan {
         match self {
             Self::Marcap(_) | Self::Sim(_) => Plan { remark: ": local files".into(), ..Plan::default() },
+            Self::Infomax(extract) => extract.plan(job),
             Self::KrxOpenapi(extract) => extract.plan(job),
             Self::Csv(extract) => extract.plan(),
         }
@@ -365,6 +383,7 @@ impl<'a> Opened<'a> {
     /// What the stream will say of itself.
     pub fn preamble(&self, job: &Job) -> Preamble {
         match self {
+            Self::Infomax(extract) => extract.preamble(job),
             Self::KrxOpenapi(extract) => extract.preamble(job),
             Self::Marcap(extract) => extract.preamble(job),
             Self::Csv(extract) => extract.preamble(job),
@@ -375,6 +394,7 @@ impl<'a> Opened<'a> {
     /// Writes rows and marks.
     pub async fn write<W: Write>(self, job: &Job<'_>, writer: &mut Writer<W>) -> Result<()> {
         match self {
+            Self::Infomax(extract) => extract.write(job, writer).await,
             Self::KrxOpenapi(extract) => extract.write(job, writer).await,
             Self::Marcap(extract) => extract.write(job, writer),
             Self::Csv(extract) => extract.write(job, writer),

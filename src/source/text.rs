@@ -1,6 +1,33 @@
 //! Vendors' values are texts: thousands separators, signs, padding, blanks. Read exactly; a blank stays blank.
 
 use chrono::NaiveDate;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::market::Decimal;
+
+/// A value of an answer as text, whether the vendor wrote a text, a number or null.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Cell(String);
+
+impl std::ops::Deref for Cell {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        Ok(Self(match Value::deserialize(from)? {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            // What is no value at all does not read as one later, and then shows as it came.
+            other => other.to_string(),
+        }))
+    }
+}
 
 /// A value that does not read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +71,15 @@ pub fn whole(field: &'static str, text: &str) -> Read<Option<i64>> {
 /// A whole number that must be there.
 pub fn required(field: &'static str, text: &str) -> Read<i64> {
     whole(field, text)?.ok_or_else(|| Odd { field, text: text.to_owned(), expected: "a number" })
+}
+
+/// A decimal number; signs, separators and blanks as in whole ones.
+pub fn decimal(field: &'static str, text: &str) -> Read<Option<Decimal>> {
+    let Some((negative, digits)) = split_sign(text) else { return Ok(None) };
+    let plain: String =
+        negative.then_some('-').into_iter().chain(digits.chars().filter(|c| *c != ',')).collect();
+    let read = Decimal::parse(plain.as_bytes());
+    read.map(Some).ok_or_else(|| Odd { field, text: text.to_owned(), expected: "a decimal number" })
 }
 
 /// A price whose sign is that of the change: the sign is dropped.
@@ -111,6 +147,20 @@ mod tests {
         }
         assert_eq!(unsigned("n", "-78800").unwrap(), Some(78_800));
         assert!(required("n", "-").is_err());
+        for (text, value) in [("+1,234.50", "1234.5"), ("--0.75", "-0.75"), ("8140", "8140")] {
+            assert_eq!(decimal("n", text).unwrap(), Decimal::parse(value.as_bytes()), "{text}");
+        }
+        assert_eq!(decimal("n", " - ").unwrap(), None);
+        assert!(decimal("n", "1.2.3").is_err() && decimal("n", "5%").is_err());
+    }
+
+    #[test]
+    fn cells() {
+        let cells: Vec<Cell> =
+            serde_json::from_str(r#"["0126Z0", 5900, -1.5, 20260102, null, [1]]"#).unwrap();
+        let texts: Vec<&str> = cells.iter().map(|cell| &**cell).collect();
+        assert_eq!(texts, ["0126Z0", "5900", "-1.5", "20260102", "", "[1]"]);
+        assert!(whole("n", &cells[5]).is_err());
     }
 
     #[test]

@@ -44,16 +44,18 @@ impl Universe {
         self.0.is_empty()
     }
 
+    /// Is anything known of the name?
+    pub fn has(&self, code: StockCode) -> bool {
+        self.0.contains_key(&code)
+    }
+
     /// What the name was on a session.
     pub fn at(&self, code: StockCode, session: NaiveDate) -> Option<&Listing> {
         self.0.get(&code)?.iter().find(|listing| listing.covers(session))
     }
 
     /// The names listed on at least one of the sessions, ascending by code, each with its first listing there.
-    pub fn listed<'a>(
-        &'a self,
-        sessions: &'a [NaiveDate],
-    ) -> impl Iterator<Item = (StockCode, &'a Listing)> + 'a {
+    pub fn listed<'u>(&'u self, sessions: &[NaiveDate]) -> impl Iterator<Item = (StockCode, &'u Listing)> {
         self.0.iter().filter_map(|(code, listings)| {
             let there = |listing: &&Listing| sessions.iter().any(|session| listing.covers(*session));
             listings.iter().find(there).map(|listing| (*code, listing))

@@ -18,7 +18,7 @@ use std::sync::Once;
 pub use database::{Db, Session, cluster};
 pub use server::{Reply, Request, Server};
 pub use sheet::Sheet;
-pub use stream::{Made, Stream, reseal};
+pub use stream::{Made, Stream, reseal, rows};
 pub use tls::tls_server;
 
 /// The binary under test.

@@ -14,6 +14,11 @@ impl<'a> Stream<'a> {
     }
 }
 
+/// The rows of a stream.
+pub fn rows(stream: &str) -> Vec<String> {
+    stream.lines().skip(2).filter(|line| !line.starts_with('#')).map(ToOwned::to_owned).collect()
+}
+
 /// Gives a changed stream the counts and the checksum that its bytes have: a good stream with other content.
 pub fn reseal(text: &str) -> String {
     let body = Stream::of(text).body;

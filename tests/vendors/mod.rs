@@ -1,5 +1,6 @@
 //! Vendors on loopback: each answers as the real one does, with its quirks, and refuses what it would refuse.
 
+pub mod infomax;
 pub mod krx_openapi;
 
 use crate::support::{Reply, Request, Work};
@@ -27,7 +28,7 @@ pub struct Vendor {
 }
 
 /// All of them.
-pub const ALL: &[&Vendor] = &[&krx_openapi::VENDOR];
+pub const ALL: &[&Vendor] = &[&krx_openapi::VENDOR, &infomax::VENDOR];
 
 /// The secrets that `env` sets begin so.
 pub const CANARY: &str = "canary-";

@@ -410,6 +410,14 @@ impl<'a> Client<'a> {
         read(&answer).inspect_err(|_| self.spool.disown(call.session, &call.line()))
     }
 
+    /// An answer was good as such, and not there yet together with the others: it is not taken for one when the job is
+    /// run again.
+    pub fn disown(&self, call: &Call) {
+        if !self.job.replay {
+            self.spool.disown(call.session, &call.line());
+        }
+    }
+
     /// Asks a question: the answer that [`Vendor::judge`] calls good, from the spool where this run has it already.
     pub async fn call(&self, vendor: &impl Vendor, call: &Call) -> Result<Answer> {
         let line = call.line();
