@@ -100,4 +100,14 @@ fn run_brings_what_is_due() {
     assert_eq!(at("2024-02-29T18:00:00+09:00", "-q run ohlcv --due").stderr, "");
 }
 
+#[test]
+fn a_year_by_the_example_script() {
+    let db = &Db::native();
+    let sheet = market(db);
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/backfill-year.sh");
+    // The year has more sessions than the file: the rest of it is not published yet.
+    db.sh(&format!("sh {} 2024 --source marcap", script.display())).fails(9, &["marcap ends at 2024-02-29"]);
+    assert_eq!(rows(db), sheet.rows.len());
+}
+
 on_both_backends!(a_range_comes_in_windows_and_once a_gate_holds_one_window_and_the_others_go_on);
