@@ -24,4 +24,5 @@ mod promote; // merges, gates, revisions, ranks
 mod report; // quality, due, runs, rejects
 mod rollback; // back to the letter
 mod session_status; // in any order, what production holds
+mod sim; // the simulated market, all nine datasets
 mod validate; // rules, limits, broken streams

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Context, promote, report};
-use crate::dataset::{self, Dataset};
+use crate::dataset::{self, Dataset, Kind};
 use crate::db::{Database, Target};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
@@ -51,8 +51,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         "A simulated market of {} sessions, {from} to {last}, through the stages:",
         args.sessions
     ));
-    for dataset in dataset::ALL.iter().filter(|d| Source::Sim.serves(d.name)) {
-        let job = job(dataset, (from, last), args.seed, context, &settings);
+    for dataset in dataset::ALL {
+        let first = sessions[sessions.len() - usize::from(args.sessions).min(most_sessions(dataset))];
+        let job = job(dataset, (first, last), args.seed, context, &settings);
         let promoted = stage::run::bring(Source::Sim, &job, &database, MaxRejects::Percent(1.0))?;
         printer.remark(format!(
             "  {}",
@@ -64,6 +65,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     printer.line(format!("\n{report}\n\n{}", NEXT.replace("kdata ", &format!("{} ", program()))))?;
     printer.remark(format!("\nkdata demo: done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// A session has 220 times as many minute bars as daily ones, and lists say the same day after day: the last sessions
+/// must do.
+fn most_sessions(dataset: &Dataset) -> usize {
+    match dataset.kind {
+        _ if dataset.is_intraday() => 1,
+        Kind::Snapshot { .. } => 5,
+        Kind::Series | Kind::Master => usize::MAX,
+    }
 }
 
 /// How this program was called, so that the next steps can be typed as printed.

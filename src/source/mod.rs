@@ -194,12 +194,12 @@ const PREFERENCE: &[(&str, &[Source])] = &[
     ("stocks", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
     ("ohlcv", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
     ("market-cap", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
-    ("sectors", &[Source::Csv]),
-    ("index-components", &[Source::Infomax, Source::Csv]),
-    ("floating-shares", &[Source::Csv]),
-    ("etf-portfolios", &[Source::Infomax, Source::Csv]),
-    ("ohlcv-minute", &[Source::Csv]),
-    ("investor-trading", &[Source::Infomax, Source::Csv]),
+    ("sectors", &[Source::Csv, Source::Sim]),
+    ("index-components", &[Source::Infomax, Source::Csv, Source::Sim]),
+    ("floating-shares", &[Source::Csv, Source::Sim]),
+    ("etf-portfolios", &[Source::Infomax, Source::Csv, Source::Sim]),
+    ("ohlcv-minute", &[Source::Csv, Source::Sim]),
+    ("investor-trading", &[Source::Infomax, Source::Csv, Source::Sim]),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -227,11 +227,6 @@ impl Source {
     /// The source of that name.
     pub fn find(name: &str) -> Option<Self> {
         ALL.iter().copied().find(|s| s.name() == name)
-    }
-
-    /// Does it have that dataset?
-    pub fn serves(self, dataset: &str) -> bool {
-        PREFERENCE.iter().any(|(name, sources)| *name == dataset && sources.contains(&self))
     }
 
     /// Is the source set up? Simulated data are never taken unasked.
@@ -415,8 +410,7 @@ mod tests {
         }
         for (name, sources) in PREFERENCE {
             assert!(dataset::find(name).is_some(), "{name}");
-            // Simulated data are nobody's first choice.
-            assert!(sources.split_last().is_some_and(|(_, better)| !better.contains(&Source::Sim)), "{name}");
+            assert!(sources.ends_with(&[Source::Sim]), "{name}");
         }
         for source in ALL {
             assert!(PREFERENCE.iter().any(|(_, sources)| sources.contains(source)), "{}", source.name());

@@ -27,8 +27,11 @@ const WEEK: u8 = 5;
 /// What is drawn for a bar is not what is drawn for a step.
 const SALT: u64 = 0x5A17;
 
-/// The bar of a session that the walker has just gone through.
-pub(super) fn bar(walker: &Walker, name: &Name, day: &Day, trade: Trade) -> Bar {
+/// Shares traded on the book at the open, the high, the low and the close: each price was paid at least once.
+pub(super) type Lots = [i64; 4];
+
+/// The bar of a session that the walker has just gone through, and what of it was traded on the book: all but blocks.
+pub(super) fn bar(walker: &Walker, name: &Name, day: &Day, trade: Trade) -> (Bar, Lots) {
     let mut bar = Bar {
         code: name.code,
         time: day.date,
@@ -43,7 +46,7 @@ pub(super) fn bar(walker: &Walker, name: &Name, day: &Day, trade: Trade) -> Bar 
         kind: name.kind,
     };
     if trade == Trade::None {
-        return bar;
+        return (bar, [0; 4]);
     }
     let mut dice = Dice::of(name.key ^ SALT, day.index as u64);
     bar.volume = volume(walker, name, day, trade, &mut dice);
@@ -52,7 +55,9 @@ pub(super) fn bar(walker: &Walker, name: &Name, day: &Day, trade: Trade) -> Bar 
     } else {
         prices(walker, name, day, trade, &mut dice)
     };
-    let mut value = value(bar.volume, [open, high, low, walker.close], &mut dice);
+    let lots = lots(bar.volume, &mut dice);
+    let mut value: i64 =
+        lots.iter().zip([open, high, low, walker.close]).map(|(lot, price)| lot * price).sum();
     if dice.chance(BLOCK) {
         let block = bar.volume * (1 + whole(2.0 * dice.unit()));
         let below = dice.chance(0.4);
@@ -61,7 +66,7 @@ pub(super) fn bar(walker: &Walker, name: &Name, day: &Day, trade: Trade) -> Bar 
         value += block * whole(price);
     }
     (bar.open, bar.high, bar.low, bar.value) = (Some(open), Some(high), Some(low), Some(value));
-    bar
+    (bar, lots)
 }
 
 /// Shares traded.
@@ -90,7 +95,8 @@ fn tide(key: u64, session: usize, length: u8) -> f64 {
 /// Open, high and low around base and close.
 fn prices(walker: &Walker, name: &Name, day: &Day, trade: Trade, dice: &mut Dice) -> [i64; 3] {
     let stay = name.stay(day.index);
-    let table = day.table(stay.market);
+    let board = day.board(stay.market, name.kind);
+    let table = board.table;
     let band = walker.band(name, day, trade);
     let width = stay.sd * walker.heat;
     let (base, close) = (real(walker.base), real(walker.close));
@@ -105,7 +111,7 @@ fn prices(walker: &Walker, name: &Name, day: &Day, trade: Trade, dice: &mut Dice
     let mut reach = || width * (0.15 + 0.5 * dice.bell().abs());
     let mut high = drawn(top * (1.0 + reach())).max(open).max(walker.close);
     let mut low = drawn(bottom * (1.0 - reach()).max(0.1)).min(open).min(walker.close);
-    if day.half_ticks && dice.chance(HALF_TICK) {
+    if board.half_ticks && dice.chance(HALF_TICK) {
         if high > walker.close && high < band.upper && dice.chance(0.5) {
             high += tick::size(table, high) / 2;
         } else if low < walker.close && low > band.lower {
@@ -116,13 +122,12 @@ fn prices(walker: &Walker, name: &Name, day: &Day, trade: Trade, dice: &mut Dice
     [open, high, low]
 }
 
-/// The traded value: each of the four prices was paid at least once.
-fn value(volume: i64, prices: [i64; 4], dice: &mut Dice) -> i64 {
-    let [open, high, low, close] = prices;
+/// How many shares are traded at which price.
+fn lots(volume: i64, dice: &mut Dice) -> Lots {
     if volume < SINGLE_PRICE {
-        return volume * close;
+        return [0, 0, 0, volume];
     }
     let rest = volume - SINGLE_PRICE;
     let [a, b, c] = [0.25, 0.33, 0.42].map(|most| whole(real(rest) * most * dice.unit() - 0.5));
-    (a + 1) * open + (b + 1) * high + (c + 1) * low + (rest - a - b - c + 1) * close
+    [a + 1, b + 1, c + 1, rest - a - b - c + 1]
 }

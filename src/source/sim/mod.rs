@@ -5,22 +5,37 @@
 //! beginning, silently up to its first session. Only the names' present state is kept.
 
 mod bar;
+mod basket;
 mod class;
 mod dice;
+mod floating;
+mod flow;
+mod fund;
+mod index;
+mod minute;
 mod names;
+mod page;
 mod roster;
+mod sector;
+#[cfg(test)]
+mod testing;
 mod walk;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use self::roster::{GLOBAL, GLOBAL_FROM, Name};
-use self::walk::{Day, Trade, Walker};
+use chrono::NaiveDate;
+
+use self::index::{INDICES, Rankings};
+use self::minute::Minutes;
+use self::page::Page;
+use self::roster::Name;
+use self::walk::{Day, Walker};
 use super::{Job, Source};
-use crate::dataset::market_cap::Cap;
-use crate::dataset::stocks::Stock;
+use crate::dataset::index_components;
 use crate::error::{Error, Result};
 use crate::market::tick::FACTS_FROM;
+use crate::market::{self, Decimal, Hours, Market, StockCode};
 use crate::stream::{Names, Preamble, Writer};
 
 /// The columns of a master that the simulation knows.
@@ -36,75 +51,208 @@ pub struct Extract {
     first: usize,
 }
 
-#[derive(Clone, Copy)]
+/// What is asked for: records of names, each of which goes its own way, or lists that take the whole market to make.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Stocks,
     Bars,
     Caps,
+    Sectors,
+    Floats,
+    Minutes,
+    Flows,
+    Indices,
+    Baskets,
+}
+
+impl Kind {
+    fn of(dataset: &str) -> Option<Self> {
+        Some(match dataset {
+            "stocks" => Self::Stocks,
+            "ohlcv" => Self::Bars,
+            "market-cap" => Self::Caps,
+            "sectors" => Self::Sectors,
+            "floating-shares" => Self::Floats,
+            "ohlcv-minute" => Self::Minutes,
+            "investor-trading" => Self::Flows,
+            "index-components" => Self::Indices,
+            "etf-portfolios" => Self::Baskets,
+            _ => return None,
+        })
+    }
+
+    /// Does it take the whole market, from its beginning?
+    fn is_list(self) -> bool {
+        matches!(self, Self::Indices | Self::Baskets)
+    }
 }
 
 impl Extract {
     /// Sets the market up; refuses what it cannot simulate.
     pub fn open(job: &Job) -> Result<Self> {
-        let dataset = match job.dataset.name {
-            "stocks" => Kind::Stocks,
-            "ohlcv" => Kind::Bars,
-            "market-cap" => Kind::Caps,
-            other => {
-                return Err(Error::usage(
-                    format!("the simulated market has no {other}"),
-                    "it has stocks, ohlcv and market-cap",
-                ));
-            }
-        };
-        if job.from < FACTS_FROM {
-            return Err(Error::usage(
-                format!("the simulated market begins on {FACTS_FROM}, not on {}", job.from),
-                "tick sizes are not known further back; ask for a later range",
-            ));
-        }
-        let (_, horizon) = job.calendar.covers();
-        if job.to > horizon {
-            return Err(Error::usage(
-                format!("the trading calendar ends on {horizon}, before {}", job.to),
-                "extend it with a file in KDATA_CALENDAR, or ask for an earlier range",
-            ));
-        }
+        let dataset = Kind::of(job.dataset.name).ok_or_else(|| {
+            Error::usage(format!("the simulated market has no {}", job.dataset.name), "take another source")
+        })?;
+        refuse(job, dataset)?;
         let until = job.sessions().last().copied().unwrap_or(FACTS_FROM.pred_opt().unwrap_or(FACTS_FROM));
         let sessions = job.calendar.sessions(FACTS_FROM, until);
         let first = sessions.partition_point(|date| *date < job.from);
         let mut roster = roster::roster(job.seed, sessions, job.calendar);
-        let asked = |name: &Name| job.codes.as_ref().is_none_or(|codes| codes.contains(&name.code));
-        roster.retain(|name| name.delisted > first && asked(name));
+        if !dataset.is_list() {
+            let asked = |name: &Name| job.codes.as_ref().is_none_or(|codes| codes.contains(&name.code));
+            roster.retain(|name| name.delisted > first && asked(name));
+        }
         Ok(Self { dataset, roster, days: walk::days(job.seed, sessions), first })
     }
 
     /// What the stream will say of itself.
     pub fn preamble(&self, job: &Job) -> Preamble {
-        let provides = if matches!(self.dataset, Kind::Stocks) { MASTER } else { "all" };
+        let provides = if self.dataset == Kind::Stocks { MASTER } else { "all" };
         job.preamble(Source::Sim, Names::Whole, provides)
     }
 
     /// Writes the rows, session by session.
     pub fn write<W: Write>(self, job: &Job, writer: &mut Writer<W>) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        if self.dataset.is_list() {
+            self.write_lists(job, writer, &mut seen)?;
+        } else {
+            self.write_names(job, writer, &mut seen)?;
+        }
+        job.mark_missing(&seen, writer)
+    }
+
+    /// Records of names: each walks silently to the first session asked for.
+    fn write_names<W: Write>(
+        &self,
+        job: &Job,
+        writer: &mut Writer<W>,
+        seen: &mut BTreeSet<StockCode>,
+    ) -> Result<()> {
         let (before, asked) = self.days.split_at(self.first);
         let mut walkers: Vec<_> = self.roster.iter().map(|name| arrive(name, before)).collect();
-        let mut seen = BTreeSet::new();
         for day in asked {
+            let mut page = Page { dataset: self.dataset, day, minutes: None, writer };
+            if self.dataset == Kind::Minutes {
+                page.minutes = hours(job, day.date).map(|hours| Minutes::of(day.date, hours));
+            }
             for (name, walker) in self.roster.iter().zip(&mut walkers) {
                 if !name.is_listed(day.index) {
                     continue;
                 }
                 let trade = walker.step(name, day);
                 if job.wants(name.code, name.stay(day.index).market) {
-                    writer.row(|out| self.dataset.append(name, walker, day, trade, out))?;
+                    page.write(name, walker, trade)?;
                     if job.codes.is_some() {
                         seen.insert(name.code);
                     }
                 }
             }
         }
-        job.mark_missing(&seen, writer)
+        Ok(())
+    }
+
+    /// Lists: the whole market walks from its beginning, silently up to the first session asked for.
+    fn write_lists<W: Write>(
+        &self,
+        job: &Job,
+        writer: &mut Writer<W>,
+        seen: &mut BTreeSet<StockCode>,
+    ) -> Result<()> {
+        let roster = &self.roster;
+        let mut walkers: Vec<_> = roster.iter().map(Walker::new).collect();
+        let (mut rankings, mut before) = (Rankings::new(), None);
+        for day in &self.days {
+            for (name, walker) in roster.iter().zip(&mut walkers).filter(|(n, _)| n.is_listed(day.index)) {
+                walker.step(name, day);
+            }
+            rankings.review(roster, &walkers, day, before.replace(day.date));
+            if day.index < self.first {
+                continue;
+            }
+            let members: Vec<_> =
+                (0..INDICES.len()).map(|index| rankings.members(index, roster, &walkers, day)).collect();
+            if self.dataset == Kind::Indices {
+                self.indices(job, day, &members, writer)?;
+                continue;
+            }
+            for (name, walker) in roster.iter().zip(&walkers) {
+                let Some(fund) = name.fund.filter(|_| name.is_listed(day.index)) else { continue };
+                if job.wants(name.code, Market::Kospi) {
+                    seen.insert(name.code);
+                    let market = (roster.as_slice(), walkers.as_slice());
+                    basket::parts((name, walker, fund), day, &members[fund.index], market, |part| {
+                        writer.row(|out| part.write(out))
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn indices<W: Write>(
+        &self,
+        job: &Job,
+        day: &Day,
+        members: &[Vec<index::Member>],
+        writer: &mut Writer<W>,
+    ) -> Result<()> {
+        for (rules, members) in INDICES.iter().zip(members) {
+            let Some(index) = rules.code.filter(|code| wants_index(job, code.as_str())) else { continue };
+            if day.date < rules.since || rules.market.is_some_and(|market| !job.markets.contains(&market)) {
+                continue;
+            }
+            for (place, weight) in members {
+                let code = self.roster[*place].code;
+                let weight = Some(Decimal::new(*weight, index::WEIGHT_DIGITS));
+                let member = index_components::Member { index, time: day.date, code, weight };
+                writer.row(|out| member.write(out))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a simulated market does not have.
+fn refuse(job: &Job, dataset: Kind) -> Result<()> {
+    if job.from < FACTS_FROM {
+        return Err(Error::usage(
+            format!("the simulated market begins on {FACTS_FROM}, not on {}", job.from),
+            "tick sizes are not known further back; ask for a later range",
+        ));
+    }
+    let (_, horizon) = job.calendar.covers();
+    if job.to > horizon {
+        return Err(Error::usage(
+            format!("the trading calendar ends on {horizon}, before {}", job.to),
+            "extend it with a file in KDATA_CALENDAR, or ask for an earlier range",
+        ));
+    }
+    if dataset == Kind::Indices && job.codes.is_some() {
+        return Err(Error::usage(
+            "the members of an index are asked for as a whole, not by --codes",
+            "narrow it down with --index 1028 or --index 2203",
+        ));
+    }
+    let published = |index: &str| INDICES.iter().any(|i| i.code.is_some_and(|code| code.as_str() == index));
+    if let Some(index) = job.indices.iter().find(|index| !published(index)) {
+        return Err(Error::usage(
+            format!("the simulated market has no index {index}"),
+            "it has 1028 (KOSPI 200) and 2203 (KOSDAQ 150)",
+        ));
+    }
+    Ok(())
+}
+
+fn wants_index(job: &Job, index: &str) -> bool {
+    job.indices.is_empty() || job.indices.iter().any(|wanted| wanted == index)
+}
+
+/// The hours of a session; the calendar has them since 2000.
+fn hours(job: &Job, date: NaiveDate) -> Option<Hours> {
+    match job.calendar.day(date) {
+        market::Day::Session(hours) => hours,
+        _ => None,
     }
 }
 
@@ -117,114 +265,21 @@ fn arrive(name: &Name, days: &[Day]) -> Walker {
     walker
 }
 
-impl Kind {
-    fn append(self, name: &Name, walker: &Walker, day: &Day, trade: Trade, out: &mut Vec<u8>) {
-        match self {
-            Self::Stocks => listing(name, walker, day).write(out),
-            Self::Bars => bar::bar(walker, name, day, trade).write(out),
-            Self::Caps => Cap {
-                code: name.code,
-                time: day.date,
-                market_cap: walker.close * walker.shares,
-                listed_shares: walker.shares,
-            }
-            .write(out),
-        }
-    }
-}
-
-fn listing<'a>(name: &'a Name, walker: &Walker, day: &Day) -> Stock<'a> {
-    let stay = name.stay(day.index);
-    Stock {
-        code: name.code,
-        time: day.date,
-        isin: Some(name.isin),
-        name: &name.korean,
-        name_en: &name.english,
-        market: stay.market,
-        segment: if name.global && day.date >= GLOBAL_FROM { GLOBAL } else { "" },
-        kind: name.kind,
-        listing_date: Some(stay.since),
-        delisting_date: None,
-        is_active: true,
-        par_value: Some(walker.par),
-        listed_shares: Some(walker.shares),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashSet};
 
     use chrono::NaiveDate;
 
+    use super::testing::{date, extract, judge, months, number, some_codes};
     use super::*;
-    use crate::dataset::{self, Facts, Fields, Severity};
+    use crate::dataset;
     use crate::market::tick::{Grid, HALF_TICKS_FROM, TickTable, grid, round_up, table};
     use crate::market::{Calendar, Isin, Market, SecurityType, StockCode, limit, ymd};
-    use crate::settings::Settings;
-
-    type Range = (NaiveDate, NaiveDate);
-
-    /// Rows by their fields, in the order of the stream.
-    fn extract(dataset: &str, (from, to): Range, codes: &[StockCode], seed: u64) -> Result<Vec<Vec<String>>> {
-        let (calendar, settings) = (Calendar::shipped(), Settings::from_environment()?);
-        let now = (settings.now(), "test".into());
-        let range = (from, to);
-        let job = Job {
-            codes: (!codes.is_empty()).then(|| codes.iter().copied().collect()),
-            seed,
-            ..Job::new(dataset::find(dataset).unwrap(), range, now, &calendar, &settings, "/".into())
-        };
-        let opened = Extract::open(&job)?;
-        let mut out = Vec::new();
-        let mut writer = Writer::new(&mut out, &opened.preamble(&job))?;
-        opened.write(&job, &mut writer)?;
-        writer.finish()?;
-        let lines = std::str::from_utf8(&out).unwrap().lines().filter(|l| !l.starts_with('#')).skip(1);
-        Ok(lines.map(|l| l.split(',').map(str::to_owned).collect()).collect())
-    }
-
-    /// Judges rows by the rules of their dataset; returns how many are flagged.
-    fn judge(dataset: &str, range: Range, rows: &[Vec<String>]) -> usize {
-        let (dataset, calendar) = (dataset::find(dataset).unwrap(), Calendar::shipped());
-        let facts = Facts { calendar: &calendar, today: range.1, range, value_unit: 1 };
-        let mut flagged = 0;
-        for row in rows {
-            let (mut text, mut spans, mut findings) = (Vec::new(), Vec::new(), Vec::new());
-            for field in row {
-                spans.push((text.len(), text.len() + field.len()));
-                text.extend_from_slice(field.as_bytes());
-            }
-            (dataset.check)(&Fields::new(&text, &spans), &facts, &mut findings).expect("well-formed");
-            for finding in findings {
-                assert!(finding.severity < Severity::Reject, "{} {row:?}", finding.rule.name);
-                flagged += usize::from(finding.severity == Severity::Flag);
-            }
-        }
-        flagged
-    }
-
-    fn number(row: &[String], column: usize) -> i64 {
-        row[column].parse().unwrap()
-    }
-
-    fn date(row: &[String]) -> NaiveDate {
-        row[1].parse().unwrap()
-    }
 
     fn ticks(row: &[String]) -> TickTable {
-        table(date(row), Market::parse(row[9].as_bytes()).unwrap(), SecurityType::Stock).unwrap()
-    }
-
-    fn months() -> [Range; 5] {
-        [
-            (ymd(2011, 5, 2), ymd(2011, 5, 31)),
-            (ymd(2015, 6, 1), ymd(2015, 6, 30)),
-            (ymd(2023, 6, 19), ymd(2023, 7, 7)),
-            (ymd(2025, 2, 26), ymd(2025, 3, 21)),
-            (ymd(2026, 11, 2), ymd(2026, 11, 20)),
-        ]
+        let kind = SecurityType::parse(row[10].as_bytes()).unwrap();
+        table(date(row), Market::parse(row[9].as_bytes()).unwrap(), kind).unwrap()
     }
 
     /// Bases follow closes but for actions; first sessions open where the rules of their day say.
@@ -279,12 +334,51 @@ mod tests {
         let narrow = (ymd(2013, 6, 27), ymd(2013, 7, 3));
         let inside: Vec<_> = wide.into_iter().filter(|r| (narrow.0..=narrow.1).contains(&date(r))).collect();
         assert_eq!(extract("ohlcv", narrow, &[], 7).unwrap(), inside);
-        let code = StockCode::parse(inside[99][0].as_bytes()).unwrap();
-        let some: Vec<_> = inside.iter().filter(|r| r[0] == code.as_str()).cloned().collect();
-        assert_eq!(extract("ohlcv", narrow, &[code], 7).unwrap(), some);
         assert_ne!(extract("ohlcv", narrow, &[], 8).unwrap(), inside);
         let konex = |r: &&Vec<String>| r[9] == "KONEX";
         assert_eq!(inside.iter().find(konex).map(|r| date(r)), Some(ymd(2013, 7, 1)));
+    }
+
+    #[test]
+    fn no_dataset_depends_on_the_range_or_on_the_codes_asked_for() {
+        // A review of the indices in between, and new listings.
+        let (wide, narrow) = ((ymd(2016, 6, 8), ymd(2016, 6, 14)), (ymd(2016, 6, 10), ymd(2016, 6, 13)));
+        let few = some_codes(7, 40);
+        for dataset in dataset::ALL {
+            let name = dataset.name;
+            let asked = if dataset.is_intraday() { &few[..] } else { &[] };
+            let (time, of) = (dataset.index(dataset::TIME), dataset.index(dataset.code));
+            let session = |row: &Vec<String>| row[time][..10].parse::<NaiveDate>().unwrap();
+            let mut inside = extract(name, wide, asked, 7).unwrap();
+            inside.retain(|row| (narrow.0..=narrow.1).contains(&session(row)));
+            assert!(!inside.is_empty() && extract(name, narrow, asked, 7).unwrap() == inside, "{name}");
+            if name != "index-components" {
+                let code = inside[inside.len() / 3][of].clone();
+                inside.retain(|row| row[of] == code);
+                let codes = [StockCode::parse(code.as_bytes()).unwrap()];
+                assert_eq!(extract(name, narrow, &codes, 7).unwrap(), inside, "{name} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_dataset_has_rejects_and_flags_are_rare() {
+        let range = (ymd(2024, 6, 12), ymd(2024, 6, 18));
+        let few = some_codes(11, 40);
+        for dataset in dataset::ALL {
+            let asked = if dataset.is_intraday() { &few[..] } else { &[] };
+            let rows = extract(dataset.name, range, asked, 11).unwrap();
+            let flagged = judge(dataset.name, range, &rows);
+            assert!(flagged * 1_000 < rows.len(), "{}: {flagged} of {}", dataset.name, rows.len());
+            let order = dataset.order();
+            let key = |row: &Vec<String>| {
+                let session = row[order[0]][..10].to_owned();
+                std::iter::once(session)
+                    .chain(order[1..].iter().map(|at| row[*at].clone()))
+                    .collect::<Vec<_>>()
+            };
+            assert!(rows.is_sorted_by(|a, b| key(a) < key(b)), "{}", dataset.name);
+        }
     }
 
     #[test]
@@ -310,14 +404,17 @@ mod tests {
             let code = StockCode::parse(row[0].as_bytes()).unwrap();
             let (isin, market) =
                 (Isin::parse(row[2].as_bytes()).unwrap(), Market::parse(row[5].as_bytes()).unwrap());
-            let kind = SecurityType::of_share(code, &row[3], market);
-            assert_eq!(kind.as_str(), row[7], "{row:?}");
+            if row[7] != "ETF" {
+                let kind = SecurityType::of_share(code, &row[3], market);
+                assert_eq!(kind.as_str(), row[7], "{row:?}");
+                *counts.entry(row[5].clone()).or_insert(0) += 1;
+            }
+            assert_eq!(row[7] == "ETF", row[11].is_empty(), "{row:?}");
             // A name that came from KONEX keeps its code, but not its listing date.
             if row[5] != "KOSDAQ" && row[8].parse::<NaiveDate>().unwrap() >= ymd(2024, 1, 1) {
                 assert!(code.as_bytes()[4].is_ascii_uppercase(), "{row:?}");
             }
             assert!(unique.insert(row[3].clone()) && unique.insert(isin.to_string()), "{row:?}");
-            *counts.entry(row[5].clone()).or_insert(0) += 1;
             *counts.entry(if row[6].is_empty() { row[7].clone() } else { row[6].clone() }).or_insert(0) += 1;
         }
         for (what, least, most) in [
@@ -328,6 +425,7 @@ mod tests {
             ("REIT", 22, 26),
             ("SPAC", 70, 90),
             ("KOSDAQ GLOBAL", 40, 52),
+            ("ETF", 78, 84),
         ] {
             assert!((least..=most).contains(&counts[what]), "{what}: {}", counts[what]);
         }
@@ -357,6 +455,9 @@ mod tests {
         for range in [(ymd(2010, 10, 1), ymd(2010, 10, 5)), (ymd(2026, 12, 1), ymd(2027, 1, 4))] {
             assert_eq!(extract("ohlcv", range, &[], 1).unwrap_err().exit_code(), 2);
         }
+        let november = (ymd(2026, 11, 2), ymd(2026, 11, 3));
+        let one = [StockCode::parse(b"000020").unwrap()];
+        assert_eq!(extract("index-components", november, &one, 1).unwrap_err().exit_code(), 2);
         assert_eq!(extract("ohlcv", (ymd(2026, 11, 21), ymd(2026, 11, 22)), &[], 1).unwrap().len(), 0);
         assert!(extract("ohlcv", (ymd(2010, 10, 4), ymd(2010, 10, 4)), &[], 1).unwrap().len() > 2_000);
     }

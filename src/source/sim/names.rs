@@ -5,6 +5,10 @@ use std::collections::HashSet;
 use chrono::{Datelike, NaiveDate};
 
 use super::dice::{Dice, real};
+use super::sector::Industry::{
+    self, Chemical, Construction, Electronics, Finance, Food, Leisure, Machinery, Medical, Metal, Paper,
+    Pharma, Retail, Securities, Services, Shipping, Software, Telecom, Textile, Vehicle,
+};
 use crate::market::tick::FACTS_FROM;
 use crate::market::{Isin, StockCode, ymd};
 
@@ -38,18 +42,25 @@ const LETTERS: &[Word] = &[
     ("제이", "J"), ("케이", "K"), ("엠", "M"), ("엔", "N"), ("오", "O"), ("피", "P"), ("에스", "S"), ("티", "T"),
     ("유", "U"),
 ];
+/// What a company does, in its name.
 #[rustfmt::skip]
-const TRADES: &[Word] = &[
-    ("산업", "Industrial"), ("전자", "Electronics"), ("화학", "Chemical"), ("제약", "Pharm"), ("바이오", "Bio"),
-    ("테크", "Tech"), ("건설", "Construction"), ("홀딩스", "Holdings"), ("에너지", "Energy"), ("소프트", "Soft"),
-    ("시스템", "System"), ("물산", "Trading"), ("금속", "Metal"), ("정밀", "Precision"), ("메디칼", "Medical"),
-    ("엔터", "Entertainment"), ("푸드", "Foods"), ("모빌리티", "Mobility"), ("머티리얼즈", "Materials"),
-    ("반도체", "Semiconductor"), ("로보틱스", "Robotics"), ("증권", "Securities"), ("식품", "Food"),
-    ("제지", "Paper"), ("철강", "Steel"), ("통신", "Telecom"), ("솔루션", "Solution"), ("네트웍스", "Networks"),
-    ("디스플레이", "Display"), ("게임즈", "Games"), ("케미칼", "Chem"), ("중공업", "Heavy Industries"),
-    ("해운", "Shipping"), ("섬유", "Textile"), ("기계", "Machinery"), ("옵틱스", "Optics"), ("셀", "Cell"),
-    ("랩", "Lab"), ("생명과학", "Life Science"), ("파워", "Power"), ("모터스", "Motors"), ("이엔지", "ENG"),
-    ("코스메틱", "Cosmetics"), ("미디어", "Media"), ("데이터", "Data"), ("환경", "Environment"),
+const TRADES: &[(&str, &str, Industry)] = &[
+    ("산업", "Industrial", Machinery), ("전자", "Electronics", Electronics), ("화학", "Chemical", Chemical),
+    ("제약", "Pharm", Pharma), ("바이오", "Bio", Pharma), ("테크", "Tech", Electronics),
+    ("건설", "Construction", Construction), ("홀딩스", "Holdings", Finance), ("에너지", "Energy", Chemical),
+    ("소프트", "Soft", Software), ("시스템", "System", Software), ("물산", "Trading", Retail),
+    ("금속", "Metal", Metal), ("정밀", "Precision", Medical), ("메디칼", "Medical", Medical),
+    ("엔터", "Entertainment", Leisure), ("푸드", "Foods", Food), ("모빌리티", "Mobility", Vehicle),
+    ("머티리얼즈", "Materials", Chemical), ("반도체", "Semiconductor", Electronics),
+    ("로보틱스", "Robotics", Machinery), ("증권", "Securities", Securities), ("식품", "Food", Food),
+    ("제지", "Paper", Paper), ("철강", "Steel", Metal), ("통신", "Telecom", Telecom),
+    ("솔루션", "Solution", Software), ("네트웍스", "Networks", Software), ("디스플레이", "Display", Electronics),
+    ("게임즈", "Games", Leisure), ("케미칼", "Chem", Chemical), ("중공업", "Heavy Industries", Vehicle),
+    ("해운", "Shipping", Shipping), ("섬유", "Textile", Textile), ("기계", "Machinery", Machinery),
+    ("옵틱스", "Optics", Medical), ("셀", "Cell", Pharma), ("랩", "Lab", Services),
+    ("생명과학", "Life Science", Pharma), ("파워", "Power", Electronics), ("모터스", "Motors", Vehicle),
+    ("이엔지", "ENG", Construction), ("코스메틱", "Cosmetics", Chemical), ("미디어", "Media", Leisure),
+    ("데이터", "Data", Software), ("환경", "Environment", Services),
 ];
 #[rustfmt::skip]
 const SPONSORS: &[Word] = &[
@@ -67,6 +78,11 @@ const ISSUERS_A_YEAR: f64 = 2_500.0;
 /// Numbers are given out in roughly rising order: within a window of this many.
 const ISSUER_WINDOW: usize = 60;
 
+/// Numbers of funds: above those of all shares until 2023, and of those with letters.
+const FUND_ISSUERS: usize = 46_400;
+const FUND_LETTERS: usize = 500;
+const FUND_STEP: usize = 20;
+
 /// A Korean and an English name.
 pub(super) type Pair = (String, String);
 
@@ -78,13 +94,16 @@ pub(super) struct Namer {
 }
 
 impl Namer {
-    /// A company's name.
-    pub(super) fn company(&mut self, dice: &mut Dice) -> Pair {
-        self.fresh(|| {
+    /// A company's name, and what it does.
+    pub(super) fn company(&mut self, dice: &mut Dice) -> (Pair, Industry) {
+        let mut industry = Services;
+        let name = self.fresh(|| {
             let stem = stem(dice);
             let trade = dice.pick(TRADES);
+            industry = trade.2;
             (format!("{}{}", stem.0, trade.0), format!("{} {}", stem.1, trade.1))
-        })
+        });
+        (name, industry)
     }
 
     /// A REIT's name.
@@ -148,6 +167,17 @@ fn stem(dice: &mut Dice) -> Pair {
 
 fn years(from: NaiveDate, to: NaiveDate) -> f64 {
     real(i64::from(to.num_days_from_ce() - from.num_days_from_ce())) / 365.25
+}
+
+/// A fund's code, out of numbers that no share is given; new ones bear a letter. Funds that were listed before the simulation begins have no date.
+pub(super) fn fund_code(number: usize, listed: Option<NaiveDate>, dice: &mut Dice) -> StockCode {
+    let text = if listed.is_some_and(|date| date >= LETTER_CODES_FROM) {
+        let letter = char::from(*dice.pick(CODE_LETTERS));
+        format!("{:04}{letter}0", FUND_LETTERS + number * FUND_STEP + dice.below(FUND_STEP))
+    } else {
+        format!("{:05}0", FUND_ISSUERS + number * FUND_STEP + dice.below(FUND_STEP))
+    };
+    StockCode::parse(text.as_bytes()).expect("digits and letters")
 }
 
 /// The code of an issuer's preferred share: old ones end in 5, newer ones in K.

@@ -6,7 +6,9 @@ use chrono::{Datelike, Days, NaiveDate};
 
 use super::class::{CLASSES, Class, KONEX, KOSDAQ, KOSPI, PREFERRED, SOLID, Stay, spread};
 use super::dice::{Dice, exp, real, whole};
+use super::fund::{self, Fund};
 use super::names::{Namer, isin, preferred_code};
+use super::sector::Industry;
 use super::walk::LIQUIDATION;
 use crate::market::{Calendar, Isin, Market, SecurityType, StockCode, ymd};
 
@@ -44,11 +46,15 @@ pub(super) struct Name {
     pub(super) korean: String,
     pub(super) english: String,
     pub(super) kind: SecurityType,
+    /// What a company does; funds do nothing.
+    pub(super) industry: Option<Industry>,
+    /// What a fund follows, and how.
+    pub(super) fund: Option<Fund>,
     /// First session, counted from the beginning; 0 for those that were listed before.
     pub(super) listed: usize,
     /// First session on KOSDAQ of a name that came from KONEX.
-    moved: usize,
-    stays: [Stay; 2],
+    pub(super) moved: usize,
+    pub(super) stays: [Stay; 2],
     /// First session of the suspension that ends in the delisting, and the first session without it.
     pub(super) suspended: usize,
     pub(super) delisted: usize,
@@ -57,7 +63,7 @@ pub(super) struct Name {
     pub(super) par: i64,
     pub(super) shares: i64,
     /// How large it is, in standard deviations of its class.
-    size: f64,
+    pub(super) size: f64,
     /// The price around which it moves, KRW.
     pub(super) level: f64,
 }
@@ -69,7 +75,7 @@ impl Name {
     }
 
     /// Settles the price around which it moves, and the shares that make its capitalisation.
-    fn price_at(&mut self, price: f64, cap: f64) {
+    pub(super) fn price_at(&mut self, price: f64, cap: f64) {
         self.level = price.clamp(LEVELS.0, LEVELS.1);
         self.shares = whole(cap / self.level).max(FEWEST_SHARES);
     }
@@ -94,8 +100,10 @@ pub(super) fn roster(seed: u64, sessions: &[NaiveDate], calendar: &Calendar) -> 
     for (session, date) in sessions.iter().enumerate() {
         builder.session(session, *date);
     }
-    builder.names.sort_unstable_by_key(|name| name.code);
-    builder.names
+    let mut names = builder.names;
+    names.extend(fund::listed(seed, sessions, calendar));
+    names.sort_unstable_by_key(|name| name.code);
+    names
 }
 
 struct Builder<'a> {
@@ -140,9 +148,9 @@ impl Builder<'_> {
     fn enlist(&mut self, index: usize, session: usize, date: NaiveDate) {
         let class = &CLASSES[index];
         let listing_date = if session == 0 { self.former_date(class, date) } else { date };
-        let (korean, english) = match class.kind {
-            SecurityType::Spac => self.namer.spac(&mut self.dice),
-            SecurityType::Reit => self.namer.reit(&mut self.dice),
+        let ((korean, english), industry) = match class.kind {
+            SecurityType::Spac => (self.namer.spac(&mut self.dice), Industry::Finance),
+            SecurityType::Reit => (self.namer.reit(&mut self.dice), Industry::RealEstate),
             _ => self.namer.company(&mut self.dice),
         };
         let code = self.namer.code((session > 0).then_some(date), &mut self.dice);
@@ -156,6 +164,8 @@ impl Builder<'_> {
             korean,
             english,
             kind: class.kind,
+            industry: Some(industry),
+            fund: None,
             listed: session,
             moved: NEVER,
             stays: [stay.clone(), stay],

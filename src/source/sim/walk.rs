@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::class::Stay;
 use super::dice::{Dice, MEAN_SHOCK, exp, low_bits, real, shock, unit, whole};
+use super::fund::{CREATION, CREATION_UNIT};
 use super::roster::Name;
 use crate::market::limit::{self, Band};
 use crate::market::tick::{self, HALF_TICKS_FROM, TickTable};
@@ -44,27 +45,35 @@ const QUOTED: f64 = 0.1;
 pub(super) struct Day {
     pub(super) index: usize,
     pub(super) date: NaiveDate,
-    /// Midpoint orders execute between two ticks.
-    pub(super) half_ticks: bool,
     /// The market's return.
     factor: f64,
-    boards: [Board; Market::ALL.len()],
+    /// Of the shares of each market; of exchange traded funds.
+    boards: [Board; Market::ALL.len() + 1],
 }
 
-/// The rules of one market on a session.
-struct Board {
-    table: TickTable,
+/// The rules for shares of one market, or for funds, on a session.
+pub(super) struct Board {
+    pub(super) table: TickTable,
+    /// Midpoint orders execute between two ticks.
+    pub(super) half_ticks: bool,
     limit: f64,
 }
 
-impl Day {
-    fn board(&self, market: Market) -> &Board {
-        &self.boards[market as usize]
+impl Board {
+    fn of(date: NaiveDate, market: Market, kind: SecurityType) -> Self {
+        Self {
+            table: tick::table(date, market, kind).unwrap_or(&[(i64::MAX, 1)]),
+            half_ticks: date >= HALF_TICKS_FROM && kind == SecurityType::Stock,
+            limit: real(limit::per_mille(date, market, kind).unwrap_or(0)) / 1_000.0,
+        }
     }
+}
 
-    /// The tick table of a market.
-    pub(super) fn table(&self, market: Market) -> TickTable {
-        self.board(market).table
+impl Day {
+    /// The rules for a kind of name on its market.
+    pub(super) fn board(&self, market: Market, kind: SecurityType) -> &Board {
+        let fund = kind == SecurityType::Etf;
+        &self.boards[if fund { Market::ALL.len() } else { market as usize }]
     }
 }
 
@@ -76,17 +85,9 @@ pub(super) fn days(seed: u64, sessions: &[NaiveDate]) -> Vec<Day> {
         let shock = shock(dice.bell(), dice.unit());
         let factor = (MARKET_SD * heat * shock).clamp(-WORST_DAY, WORST_DAY);
         heat += MEMORY * (shock.abs() / MEAN_SHOCK - heat);
-        let board = |market| Board {
-            table: tick::table(*date, market, SecurityType::Stock).unwrap_or(&[(i64::MAX, 1)]),
-            limit: real(limit::per_mille(*date, market, SecurityType::Stock).unwrap_or(0)) / 1_000.0,
-        };
-        Day {
-            index,
-            date: *date,
-            half_ticks: *date >= HALF_TICKS_FROM,
-            factor,
-            boards: Market::ALL.map(board),
-        }
+        let [kospi, kosdaq, konex] = Market::ALL.map(|market| Board::of(*date, market, SecurityType::Stock));
+        let funds = Board::of(*date, Market::Kospi, SecurityType::Etf);
+        Day { index, date: *date, factor, boards: [kospi, kosdaq, konex, funds] }
     };
     sessions.iter().enumerate().map(day).collect()
 }
@@ -151,7 +152,7 @@ impl Walker {
     /// Goes through one session on which the name is listed.
     pub(super) fn step(&mut self, name: &Name, day: &Day) -> Trade {
         let stay = name.stay(day.index);
-        let table = day.table(stay.market);
+        let table = day.board(stay.market, name.kind).table;
         self.base = tick::round_up(table, self.close);
         let mut dice = Dice::of(name.key, day.index as u64);
         let trade = if day.index >= name.suspended {
@@ -169,14 +170,15 @@ impl Walker {
 
     /// A session like any other; `None` without a new price.
     fn usual(&mut self, name: &Name, stay: &Stay, day: &Day, dice: &mut Dice) -> Option<Trade> {
-        let board = day.board(stay.market);
+        let board = day.board(stay.market, name.kind);
         let (word, other) = (dice.next(), dice.next());
         let event = low_bits(word);
-        if event < ACTION + HALT + ISSUE && day.index > self.issues {
+        let seldom = if name.fund.is_some() { CREATION } else { ACTION + HALT + ISSUE };
+        if event < seldom && day.index > self.issues {
             self.begin(name, day, event, dice);
         }
         if day.index <= self.issues {
-            self.carry_on(day, board.table);
+            self.carry_on(name, day, board.table);
         }
         let luck = low_bits(other);
         let absent = luck < stay.thin;
@@ -197,7 +199,7 @@ impl Walker {
         if change.abs() > board.limit - NEAR_LIMIT {
             let band = self.band(name, day, Trade::Regular);
             self.close = self.close.clamp(band.lower, band.upper);
-        } else if day.half_ticks && low_bits(other >> 16) < HALF_TICK_CLOSE {
+        } else if board.half_ticks && low_bits(other >> 16) < HALF_TICK_CLOSE {
             self.close += tick::size(board.table, self.close) / 2;
         }
         Some(if absent { Trade::None } else { Trade::Regular })
@@ -206,7 +208,11 @@ impl Walker {
     /// What seldom begins in a session: a corporate action, a halt, a change of the listed shares.
     fn begin(&mut self, name: &Name, day: &Day, event: f64, dice: &mut Dice) {
         let company = name.kind == SecurityType::Stock;
-        let (halt, wait) = if event < ACTION && company {
+        let (halt, wait) = if name.fund.is_some() {
+            let (usual, now) = (real(name.shares), real(self.shares));
+            self.dilution = Some(1.0 + 0.08 * dice.bell() + 0.1 * (usual - now) / (usual + now));
+            (0, 0)
+        } else if event < ACTION && company {
             self.act(dice)
         } else if event < ACTION + HALT && dice.chance(name.stay(day.index).risk) {
             (halt_length(dice), 0)
@@ -248,7 +254,7 @@ impl Walker {
     }
 
     /// What is due of a corporate action.
-    fn carry_on(&mut self, day: &Day, table: TickTable) {
+    fn carry_on(&mut self, name: &Name, day: &Day, table: TickTable) {
         if day.index == self.resumes
             && let Some(factor) = self.rebase.take()
         {
@@ -258,7 +264,8 @@ impl Walker {
         if day.index == self.issues
             && let Some(factor) = self.dilution.take()
         {
-            self.shares = whole(real(self.shares) * factor).max(1);
+            let unit = if name.fund.is_some() { CREATION_UNIT } else { 1 };
+            self.shares = whole(real(self.shares / unit) * factor).max(1) * unit;
             self.par = self.next_par;
         }
     }
@@ -266,8 +273,8 @@ impl Walker {
     /// The first session: around the offer price since 2023-06-26, before that around the open.
     fn debut(&mut self, name: &Name, day: &Day, dice: &mut Dice) -> Trade {
         let market = name.stay(day.index).market;
-        let table = day.table(market);
-        let hot = name.kind == SecurityType::Stock || dice.chance(0.05);
+        let table = day.board(market, name.kind).table;
+        let hot = name.kind == SecurityType::Stock || (dice.chance(0.05) && name.kind != SecurityType::Etf);
         let pop = if hot { exp(0.3 + 0.45 * dice.bell()) } else { exp(0.02 * dice.bell()) };
         let change = if limit::first_session_band(day.date, market, self.base).is_some() {
             pop
@@ -297,7 +304,7 @@ impl Walker {
     /// Between which prices a session trades.
     pub(super) fn band(&self, name: &Name, day: &Day, trade: Trade) -> Band {
         let market = name.stay(day.index).market;
-        let table = day.table(market);
+        let table = day.board(market, name.kind).table;
         let free = Band { lower: 1, upper: i64::MAX };
         match (trade, limit::first_session_band(day.date, market, self.base)) {
             (Trade::Liquidation, _) => free,
