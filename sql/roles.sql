@@ -21,3 +21,26 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA ops FROM PUBLIC;
 GRANT USAGE ON SCHEMA market TO kdata_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA market TO kdata_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA market GRANT SELECT ON TABLES TO kdata_reader;
+-- Functions that change something and that everybody may call: large objects, and those of TimescaleDB, of which
+-- 2.28.3 has some that ask nobody (drop_chunk drops a chunk for a role that may only read). Left are those that only
+-- compute. Only a superuser can do this; elsewhere `kdata status` tells when the reader may still call them.
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RETURN;
+    END IF;
+    FOR routine IN
+        SELECT p.oid FROM pg_proc p
+        WHERE has_function_privilege('kdata_reader', p.oid, 'execute')
+          AND (p.pronamespace = 'pg_catalog'::regnamespace
+               AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite', 'lo_truncate',
+                                 'lo_truncate64', 'lo_unlink')
+               OR p.provolatile = 'v' AND p.proname NOT IN ('time_bucket_gapfill', 'locf', 'interpolate')
+                  AND p.oid IN (SELECT d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                                WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND e.extname = 'timescaledb'))
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', routine);
+    END LOOP;
+END $$;

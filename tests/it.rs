@@ -21,6 +21,7 @@ mod load; // broken streams, killed stages, refusals
 mod marcap; // yearly files over HTTP
 mod pipe; // the whole, on fixtures and on real data, on both storage backends
 mod promote; // merges, gates, revisions, ranks
+mod readers; // adjusted prices, the past, the names of a date; what the reader may not
 mod report; // quality, due, runs, rejects
 mod rollback; // back to the letter
 mod session_status; // in any order, what production holds

@@ -107,6 +107,72 @@ fn codes(sheet: &Sheet) -> BTreeMap<String, &[String]> {
     sheet.rows.iter().map(|row| (row[sheet.at("Code")].clone(), row.as_slice())).collect()
 }
 
+/// The tick of KOSPI and KOSDAQ since 2023-01-25.
+fn tick(price: i128) -> i128 {
+    let bands = [(2_000, 1), (5_000, 5), (20_000, 10), (50_000, 50), (200_000, 100), (500_000, 500)];
+    bands.iter().find(|(below, _)| price < *below).map_or(1_000, |(_, tick)| *tick)
+}
+
+/// Adjusted prices of a year, by the file alone: each change of a base price is applied but for round-ups of half-tick
+/// closes, and no return from one session to the next lies beyond the limits where the bar's own change does not.
+fn compare_adjusted(db: &Db, sheet: &Sheet) {
+    let sessions = sheet.sessions();
+    let (from, to) = (&sessions[0], &sessions[sessions.len() - 1]);
+    let before: BTreeMap<String, String> = db
+        .rows(&format!(
+            "SELECT time, prev_time FROM market.trading_days WHERE time BETWEEN '{from}' AND '{to}'"
+        ))
+        .iter()
+        .map(|row| row.split_once('|').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap())
+        .collect();
+    let (code, date) = (sheet.at("Code"), sheet.at("Date"));
+    let closes: BTreeMap<(&str, &str), i128> =
+        sheet.rows.iter().map(|r| ((r[code].as_str(), r[date].as_str()), sheet.number(r, "Close"))).collect();
+    let (mut actions, mut round_ups, mut linked, mut beyond) = (Vec::new(), 0, 0, BTreeSet::new());
+    for row in &sheet.rows {
+        let (code, date, change) = (row[code].as_str(), row[date].as_str(), sheet.number(row, "Changes"));
+        let base = sheet.number(row, "Close") - change;
+        if (change.abs() * 1000) > base * (if row[sheet.at("Market")] == "KONEX" { 150 } else { 300 }) {
+            beyond.insert(format!("{code}|{date}"));
+        }
+        let Some(close) = closes.get(&(code, before[date].as_str())) else { continue };
+        linked += 1;
+        let half_tick = date >= "2025-03-04"
+            && close % tick(*close) != 0
+            && base == close + tick(*close) - close % tick(*close);
+        match base == *close {
+            true => {}
+            false if half_tick => round_ups += 1,
+            false => actions.push(format!("{code}|{date}|{base}|{close}")),
+        }
+    }
+    actions.sort();
+    let of_year = format!("a.time BETWEEN '{from}' AND '{to}'");
+    let found = format!(
+        "SELECT stock_code, time, base_price, prev_close FROM market.corporate_actions a WHERE {of_year}"
+    );
+    assert_eq!(db.rows(&format!("{found} ORDER BY stock_code COLLATE \"C\", time")), actions);
+    // The adjusted base price of a bar is the adjusted close of the bar before.
+    let pairs = format!(
+        "FROM market.trading_days d \
+         JOIN market.ohlcv_daily_adjusted a ON a.time = d.time AND {of_year} \
+         JOIN market.ohlcv_daily_adjusted b ON b.stock_code = a.stock_code AND b.time = d.prev_time \
+              AND b.time BETWEEN '{from}' AND '{to}' AND b.chain_end IS NOT DISTINCT FROM a.chain_end"
+    );
+    assert_eq!(
+        db.value(&format!(
+            "SELECT count(*), count(*) FILTER (WHERE abs(a.base_price - b.close) > 1e-9 * b.close) {pairs}"
+        )),
+        format!("{linked}|{round_ups}")
+    );
+    let jumps = db.rows(&format!(
+        "SELECT a.stock_code, a.time {pairs} \
+         WHERE abs(a.close / b.close - 1) > CASE a.market WHEN 'KONEX' THEN 0.151 ELSE 0.301 END"
+    ));
+    let unexplained: Vec<_> = jumps.iter().filter(|jump| !beyond.contains(*jump)).collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+}
+
 /// What each name is after its last session.
 fn stocks(years: &[Year]) -> Vec<String> {
     let mut last: BTreeMap<String, String> = BTreeMap::new();
@@ -156,6 +222,9 @@ fn arrive_whole_in_any_order(db: &Db, years: &[Year], other_order: Option<&[usiz
     }
     for year in years {
         compare(db, year);
+    }
+    for year in years {
+        compare_adjusted(db, &year.sheet);
     }
     let rows: usize = years.iter().map(|y| y.sheet.rows.len()).sum();
     assert_eq!(
@@ -289,6 +358,7 @@ fn no_false_gates(db: &Db, whole: &Sheet) {
     for rule in db.rows("SELECT DISTINCT rule FROM ops.flags") {
         db.kdata(&format!("explain {rule}")).ok();
     }
+    compare_adjusted(db, &traded);
     // No action is concluded across the gap.
     assert_eq!(
         db.value(&format!("SELECT count(*) FROM market.corporate_actions WHERE time = '{after}'")),

@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (8, "investor_trading", include_str!("../../sql/migrations/0008_investor_trading.sql")),
     (9, "snapshots", include_str!("../../sql/migrations/0009_snapshots.sql")),
     (10, "guards", include_str!("../../sql/migrations/0010_guards.sql")),
+    (20, "readers", include_str!("../../sql/migrations/0020_readers.sql")),
     (30, "backfills", include_str!("../../sql/migrations/0030_backfills.sql")),
 ];
 /// The remark on the list of scripts until a new database is made to the end.
@@ -322,12 +323,14 @@ async fn choose_backend(client: &Client, choice: BackendChoice) -> Result<Backen
 /// Writes the calendar's sessions into `market.trading_days`, when they differ from what stands there.
 pub async fn sync_calendar(client: &mut Client, calendar: &Calendar) -> Result<()> {
     let doing = failed("cannot write the trading days");
-    let shown: Option<String> =
-        client.query_one("SELECT calendar FROM ops.settings", &[]).await.map_err(&doing)?.get(0);
-    if shown.as_deref() == Some(calendar.id()) {
+    let (first, last) = calendar.covers();
+    let query =
+        "SELECT calendar IS NOT DISTINCT FROM $1 AND covers_from = $2 AND covers_to = $3 FROM ops.settings";
+    let shown: Option<bool> =
+        client.query_one(query, &[&calendar.id(), &first, &last]).await.map_err(&doing)?.get(0);
+    if shown == Some(true) {
         return Ok(());
     }
-    let (first, last) = calendar.covers();
     let days = calendar.sessions(first, last);
     let hours: Vec<_> = days
         .iter()
@@ -364,7 +367,8 @@ pub async fn sync_calendar(client: &mut Client, calendar: &Calendar) -> Result<(
         )
         .await
         .map_err(&doing)?;
-    transaction.execute("UPDATE ops.settings SET calendar = $1", &[&calendar.id()]).await.map_err(&doing)?;
+    let query = "UPDATE ops.settings SET calendar = $1, covers_from = $2, covers_to = $3";
+    transaction.execute(query, &[&calendar.id(), &first, &last]).await.map_err(&doing)?;
     transaction.commit().await.map_err(&doing)
 }
 

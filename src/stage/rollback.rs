@@ -103,6 +103,13 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
                 )
                 .await
                 .map_err(&doing)?;
+            if dataset.has("base_price") {
+                let (from, to): (NaiveDate, NaiveDate) = (row.get(2), row.get(3));
+                transaction
+                    .execute("SELECT ops.refresh_gaps($1, $2)", &[&from, &to])
+                    .await
+                    .map_err(&doing)?;
+            }
             Undone::RolledBack { removed, restored }
         }
         (state, _) => {

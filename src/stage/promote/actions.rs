@@ -178,6 +178,18 @@ pub(super) async fn write(transaction: &Transaction<'_>, batch: i64, actions: &[
     Ok(())
 }
 
+/// Where nothing links a bar with the one before, adjusted prices end: judged anew around the sessions that changed.
+pub(super) async fn refresh_gaps(
+    transaction: &Transaction<'_>,
+    (from, to): (NaiveDate, NaiveDate),
+) -> Result<()> {
+    transaction
+        .execute("SELECT ops.refresh_gaps($1, $2)", &[&from, &to])
+        .await
+        .map_err(failed("cannot look for gaps between bars"))?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -421,6 +421,9 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
         actions::write(transaction, batch.id, actions).await?;
     }
     status(transaction, batch).await?;
+    if dataset.has("base_price") {
+        actions::refresh_gaps(transaction, batch.range).await?;
+    }
     Ok(written)
 }
 
