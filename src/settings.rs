@@ -38,6 +38,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("DATABASE_URL", "the database; absent: a private cluster that kdata starts itself"),
     ("KDATA_HOME", "folder of the private cluster and of kdata's state"),
     ("KDATA_PG_BIN", "folder of the PostgreSQL server binaries (initdb, postgres)"),
+    ("KDATA_BACKUPS", "folder of the backups; absent: `backups` in KDATA_HOME"),
     ("KDATA_BACKEND", "storage of a new database: auto, timescale or native"),
     ("KDATA_CALENDAR", "a file laid over the shipped trading calendar"),
     ("KDATA_MARCAP", "marcap's yearly files: a folder or a base URL"),
@@ -230,6 +231,8 @@ pub struct Settings {
     pub pg_bin: Option<PathBuf>,
     /// `PATH`, to look for server binaries last.
     pub path: Vec<PathBuf>,
+    /// `KDATA_BACKUPS`, absolute.
+    pub backups: Option<PathBuf>,
     /// `KDATA_BACKEND`.
     pub backend: BackendChoice,
     /// `KDATA_MARCAP`.
@@ -308,6 +311,7 @@ impl Settings {
             user_home: path("HOME")?,
             xdg_data_home: path("XDG_DATA_HOME")?,
             pg_bin: path("KDATA_PG_BIN")?,
+            backups: path("KDATA_BACKUPS")?.map(|p| std::path::absolute(&p).unwrap_or(p)),
             path: text("PATH")?.map(|p| std::env::split_paths(&p).collect()).unwrap_or_default(),
             backend,
             marcap: text("KDATA_MARCAP")?,

@@ -234,6 +234,10 @@ fn the_private_cluster_starts_by_itself_and_survives() {
     assert_eq!(live.value("SELECT count(*) FROM market.session_status"), "0");
     drop(live);
 
+    // Backed up by us, from a server that runs as another user where we are root.
+    work.kdata("db backup").ok();
+    assert!(work.kdata("db verify").ok().contains(" is good: "));
+
     assert_eq!(work.kdata("db stop").ok(), "stopped\n");
     assert!(work.kdata("db status").ok().contains("stopped; any command that needs it starts it"));
     assert!(Session::try_connect(url.trim()).is_err());
@@ -275,6 +279,8 @@ fn a_normal_user_has_a_cluster_of_their_own() {
     run(&["runs"]).ok();
     let status = run(&["db", "status"]).ok();
     assert!(status.contains(", as nobody"), "{status}");
+    run(&["db", "backup"]).ok();
+    run(&["db", "verify"]).ok();
     // root may use it too; it stays theirs.
     work.kdata("runs").ok();
     assert_eq!(run(&["db", "stop"]).ok(), "stopped\n");

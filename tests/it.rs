@@ -7,6 +7,7 @@ mod support;
 mod vendors;
 
 mod backfill; // history in windows; the stages in one process
+mod backup; // backup, verify, restore
 mod cli; // help, errors, exit codes, secrets
 mod csv; // a user's own files
 mod datasets; // the six that no sheet makes: minutes, snapshots, investors

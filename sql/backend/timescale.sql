@@ -13,10 +13,3 @@ END $$;
 CREATE FUNCTION ops.ensure_range(rel text, from_time date, to_time date) RETURNS void LANGUAGE sql AS $$
     SELECT;
 $$;
-
--- TimescaleDB 2.28.3 now and then skips every chunk of a hypertable in a parallel plan whose range comes from a
--- subquery: a join then finds no row at all (11 of 52 promotes of 95,412 rows; with parallel chunk append off
--- none of 24). kdata counts and would refuse; clients do not, so it is off for the whole database.
-DO $$ BEGIN
-    EXECUTE format('ALTER DATABASE %I SET timescaledb.enable_parallel_chunk_append = off', current_database());
-END $$;

@@ -60,10 +60,46 @@ COMMENT ON COLUMN market.adjustment_gaps.time IS 'session (KST) of the bar after
 COMMENT ON COLUMN market.adjustment_gaps.since IS 'session (KST) of the last bar before the gap';
 COMMENT ON COLUMN market.adjustment_gaps.reason IS 'what is missing';
 
--- Brings adjustment_gaps up to date after the bars of these sessions changed. Judged are the bars of the sessions, and
+-- Kept as a table of intervals, so that a bar finds its factor by an index and readers need no window over a history.
+CREATE TABLE market.adjustment_factors (
+    stock_code text NOT NULL,
+    valid_from date NOT NULL,
+    valid_to   date NOT NULL,
+    factor     double precision NOT NULL,
+    chain_end  date,
+    PRIMARY KEY (stock_code, valid_to)
+);
+COMMENT ON TABLE market.adjustment_factors IS 'What raw prices are multiplied by to be comparable with the last bar of their chain: the product of the factors of the corporate_actions in between. A session outside every interval of its name has factor 1 and is comparable with the newest bar. Follows corporate_actions and adjustment_gaps.';
+COMMENT ON COLUMN market.adjustment_factors.stock_code IS 'KRX short code, six characters';
+COMMENT ON COLUMN market.adjustment_factors.valid_from IS 'first session (KST) of the interval';
+COMMENT ON COLUMN market.adjustment_factors.valid_to IS 'session (KST) of the corporate action or of the bar after the gap; not part of the interval';
+COMMENT ON COLUMN market.adjustment_factors.factor IS 'product of the factors up to the end of the chain';
+COMMENT ON COLUMN market.adjustment_factors.chain_end IS 'session (KST) of the last bar before the next gap; NULL: no gap follows, the chain ends with the newest bar';
+
+CREATE AGGREGATE ops.product(double precision) (SFUNC = float8mul, STYPE = double precision, INITCOND = '1');
+
+-- The intervals as they must stand. A link is an action or a gap; the links up to the next gap make a chain.
+CREATE VIEW ops.chains AS
+SELECT stock_code,
+       coalesce(lead(time) OVER (PARTITION BY stock_code ORDER BY time DESC), '-infinity') AS valid_from,
+       time AS valid_to,
+       ops.product(factor) OVER (PARTITION BY stock_code, gaps ORDER BY time DESC) AS factor,
+       max(since) OVER (PARTITION BY stock_code, gaps ORDER BY time DESC) AS chain_end
+FROM (
+    SELECT l.*, count(since) OVER (PARTITION BY stock_code ORDER BY time DESC) AS gaps
+    FROM (
+        SELECT a.stock_code, a.time, a.factor, NULL::date AS since
+        FROM market.corporate_actions a
+        WHERE NOT EXISTS (SELECT FROM market.adjustment_gaps g WHERE g.stock_code = a.stock_code AND g.time = a.time)
+        UNION ALL
+        SELECT g.stock_code, g.time, 1, g.since FROM market.adjustment_gaps g
+    ) l
+) links;
+
+-- Brings gaps and factors up to date after the bars of these sessions changed. Judged are the bars of the sessions, and
 -- each name's first bar after them. A name without a bar on sessions whose source drops names without trades did not
 -- trade there: when it comes back with its last close as its base price, nothing happened in between.
-CREATE FUNCTION ops.refresh_gaps(from_time date, to_time date) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION ops.refresh_adjustments(from_time date, to_time date) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     before date := coalesce((SELECT max(d.time) FROM market.trading_days d WHERE d.time < from_time), from_time);
@@ -115,34 +151,17 @@ BEGIN
                           WHERE (h.stock_code, h.time, h.since, h.reason) = (f.stock_code, f.time, f.since, f.reason))
         ON CONFLICT (stock_code, time) DO UPDATE SET since = excluded.since, reason = excluded.reason
     $q$, from_time, to_time, before);
+    DELETE FROM market.adjustment_factors f
+    WHERE NOT EXISTS (SELECT FROM ops.chains c WHERE c.stock_code = f.stock_code AND c.valid_to = f.valid_to);
+    INSERT INTO market.adjustment_factors AS f (stock_code, valid_from, valid_to, factor, chain_end)
+    SELECT c.* FROM ops.chains c
+    WHERE NOT EXISTS (SELECT FROM market.adjustment_factors g
+                      WHERE g.stock_code = c.stock_code AND g.valid_to = c.valid_to AND g.valid_from = c.valid_from
+                        AND g.factor = c.factor AND g.chain_end IS NOT DISTINCT FROM c.chain_end)
+    ON CONFLICT (stock_code, valid_to) DO UPDATE
+    SET (valid_from, factor, chain_end) = (excluded.valid_from, excluded.factor, excluded.chain_end);
 END $$;
-SELECT ops.refresh_gaps(min(time), max(time)) FROM market.ohlcv_daily HAVING count(*) > 0;
-
-CREATE AGGREGATE market.product(double precision) (SFUNC = float8mul, STYPE = double precision, INITCOND = '1', PARALLEL = SAFE);
-COMMENT ON AGGREGATE market.product(double precision) IS 'The product of the values that are not NULL.';
-
-CREATE VIEW market.adjustment_factors AS
-SELECT stock_code,
-       coalesce(lead(time) OVER (PARTITION BY stock_code ORDER BY time DESC), '-infinity') AS valid_from,
-       time AS valid_to,
-       market.product(factor) OVER (PARTITION BY stock_code, gaps ORDER BY time DESC) AS factor,
-       max(since) OVER (PARTITION BY stock_code, gaps ORDER BY time DESC) AS chain_end
-FROM (
-    SELECT l.*, count(since) OVER (PARTITION BY stock_code ORDER BY time DESC) AS gaps
-    FROM (
-        SELECT a.stock_code, a.time, a.factor, NULL::date AS since
-        FROM market.corporate_actions a
-        WHERE NOT EXISTS (SELECT FROM market.adjustment_gaps g WHERE g.stock_code = a.stock_code AND g.time = a.time)
-        UNION ALL
-        SELECT g.stock_code, g.time, 1, g.since FROM market.adjustment_gaps g
-    ) l
-) links;
-COMMENT ON VIEW market.adjustment_factors IS 'What raw prices are multiplied by to be comparable with the last bar of their chain: the product of the factors of the corporate_actions in between. A session outside every interval of its name has factor 1 and is comparable with the newest bar.';
-COMMENT ON COLUMN market.adjustment_factors.stock_code IS 'KRX short code, six characters';
-COMMENT ON COLUMN market.adjustment_factors.valid_from IS 'first session (KST) of the interval';
-COMMENT ON COLUMN market.adjustment_factors.valid_to IS 'session (KST) of the corporate action or of the bar after the gap; not part of the interval';
-COMMENT ON COLUMN market.adjustment_factors.factor IS 'product of the factors up to the end of the chain';
-COMMENT ON COLUMN market.adjustment_factors.chain_end IS 'session (KST) of the last bar before the next gap; NULL: no gap follows, the chain ends with the newest bar';
+SELECT ops.refresh_adjustments(min(time), max(time)) FROM market.ohlcv_daily HAVING count(*) > 0;
 
 CREATE VIEW market.ohlcv_daily_adjusted AS
 SELECT o.stock_code, o.time,
@@ -354,6 +373,7 @@ BEGIN
             ('session_status', 'rows', 'rows of the session'),
             ('session_status', 'finality', 'final: read after the data of the session had settled; provisional: before'),
             ('session_status', 'promoted_at', 'when the session last changed'),
+            ('etf_portfolios', 'component_name', 'name of the component, as the source says it'),
             ('stock_history', 'delisting_date', 'as the master tells; NULL where it does not'),
             (NULL, 'stock_code', 'KRX short code, six characters [0-9A-Z]'),
             (NULL, 'batch_id', 'the batch that wrote the row'),

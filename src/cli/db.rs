@@ -1,6 +1,6 @@
 //! `kdata db`: the database itself.
 
-use super::Context;
+use super::{Context, backup};
 use crate::db::cluster::{Cluster, Started};
 use crate::db::migrate::{self, Kind, State};
 use crate::db::{Place, Target};
@@ -10,10 +10,11 @@ use crate::settings::Settings;
 const EXAMPLES: &str = "\
 Examples:
   kdata db status
+  kdata db backup && kdata db verify
   psql \"$(kdata db url --reader)\"
   DATABASE_URL=\"$(kdata db url --demo)\" kdata report quality";
 
-/// Start, stop, look at, migrate the database
+/// Start, stop, look at, migrate, back up and restore the database
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -44,6 +45,9 @@ enum Command {
         #[arg(long)]
         demo: bool,
     },
+    Backup(backup::BackupArgs),
+    Verify(backup::VerifyArgs),
+    Restore(backup::RestoreArgs),
 }
 
 /// Runs the command.
@@ -54,6 +58,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         Command::Status => status(context),
         Command::Url { reader, demo } => url(context, *reader, *demo),
         Command::Migrate { demo } => migrate(context, *demo),
+        Command::Backup(args) => backup::backup(args, context),
+        Command::Verify(args) => backup::verify(args, context),
+        Command::Restore(args) => backup::restore(args, context),
     }
 }
 

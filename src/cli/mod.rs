@@ -1,6 +1,7 @@
 //! Floor 5: the command line. One file a subcommand: its arguments and how it runs.
 
 mod backfill;
+mod backup;
 mod db;
 mod demo;
 mod doctor;

@@ -28,6 +28,11 @@ pub use self::place::home;
 use self::place::{Account, own_uid, resolve, server_account, socket_dir};
 use self::server::Server;
 
+/// One of PostgreSQL's client programs, of this major version or newer.
+pub fn client_program(settings: &Settings, name: &str, major: u32) -> Result<PathBuf> {
+    server::client_program(settings, name, major)
+}
+
 /// The superuser role.
 const OWNER: &str = "kdata";
 /// The role that any user of the machine may take; migrations create it.

@@ -94,6 +94,16 @@ pub enum State {
     Current(Kind, Backend),
 }
 
+/// The schema version of this kdata.
+pub fn newest() -> i32 {
+    MIGRATIONS.last().map_or(0, |m| m.0)
+}
+
+/// What belongs to the server and the database and not to the schema: the reader's role and rights, settings.
+pub async fn set_up_roles(client: &Client) -> Result<()> {
+    client.batch_execute(ROLES).await.map_err(failed("cannot set up the reader's role"))
+}
+
 /// What migrate did.
 #[derive(Debug)]
 pub struct Migrated {
@@ -126,7 +136,7 @@ pub async fn state(client: &Client) -> Result<State> {
         .map_err(&doing)?;
     for row in &applied {
         let (version, name, checksum): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
-        if version > MIGRATIONS.last().map_or(0, |m| m.0) {
+        if version > newest() {
             return Err(Error::Refused {
                 what: format!(
                     "the database has schema version {version} ({name}), newer than this kdata knows"
@@ -203,7 +213,7 @@ async fn migrate_locked(
             });
         }
         sync_calendar(client, calendar).await?;
-        client.batch_execute(ROLES).await.map_err(failed("cannot set up the reader's role"))?;
+        set_up_roles(client).await?;
         return Ok(Migrated { applied: Vec::new(), kind, backend });
     }
     let backend = choose_backend(client, choice).await?;
@@ -230,7 +240,7 @@ async fn migrate_locked(
         transaction.commit().await.map_err(&doing)?;
     }
     sync_calendar(client, calendar).await?;
-    client.batch_execute(ROLES).await.map_err(failed("cannot set up the reader's role"))?;
+    set_up_roles(client).await?;
     client
         .batch_execute("COMMENT ON TABLE ops.migrations IS 'The scripts that made this schema.'")
         .await

@@ -1,5 +1,6 @@
 //! Floor 3: the database. Identifiers come from static strings and numbers only, values are always parameters.
 
+pub mod backup;
 pub mod cluster;
 pub mod ledger;
 pub mod merge;
@@ -88,14 +89,31 @@ impl Place {
         Ok(())
     }
 
-    /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata.
-    pub async fn connect(&self) -> Result<Client> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|e| cannot_connect(&e))?;
+    /// The database's name.
+    pub fn name(&self) -> &str {
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres")
+    }
+
+    /// Another database of the same server.
+    fn beside(&self, name: &str) -> Self {
+        let mut config = self.config.clone();
+        config.dbname(name);
+        Self { config, started: None }
+    }
+
+    async fn try_connect(&self) -> std::result::Result<Client, tokio_postgres::Error> {
+        let (client, connection) = self.config.connect(NoTls).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("the connection ended: {error}");
             }
         });
+        Ok(client)
+    }
+
+    /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata.
+    pub async fn connect(&self) -> Result<Client> {
+        let client = self.try_connect().await.map_err(|e| cannot_connect(&e))?;
         client
             .batch_execute("SET timezone = 'Asia/Seoul'; SET client_min_messages = warning; SET search_path = public, pg_temp")
             .await

@@ -106,7 +106,7 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
             if dataset.has("base_price") {
                 let (from, to): (NaiveDate, NaiveDate) = (row.get(2), row.get(3));
                 transaction
-                    .execute("SELECT ops.refresh_gaps($1, $2)", &[&from, &to])
+                    .execute("SELECT ops.refresh_adjustments($1, $2)", &[&from, &to])
                     .await
                     .map_err(&doing)?;
             }

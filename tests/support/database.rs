@@ -225,6 +225,11 @@ impl Db {
         Self { work, backend, session: Session::connect(&url), url }
     }
 
+    /// Connects anew, after the database was replaced.
+    pub fn reconnect(&mut self) {
+        self.session = Session::connect(&self.url);
+    }
+
     #[track_caller]
     pub fn rows(&self, sql: &str) -> Vec<String> {
         self.session.rows(sql)

@@ -116,6 +116,25 @@ impl Server {
     }
 }
 
+/// One of PostgreSQL's client programs, of a server's version or newer: an older one refuses.
+pub(super) fn client_program(settings: &Settings, name: &str, major: u32) -> Result<PathBuf> {
+    let named = settings.pg_bin.iter().cloned();
+    let known = (major..=NEWEST)
+        .flat_map(|major| WELL_KNOWN.map(|folder| PathBuf::from(folder.replace("{}", &major.to_string()))));
+    let candidates = named.chain(known).chain(settings.path.iter().cloned()).map(|bin| bin.join(name));
+    let fits = |program: &PathBuf| {
+        program.is_file()
+            && answer(Command::new(program).arg("--version")).and_then(|said| parse_major(&said))
+                >= Some(major)
+    };
+    candidates.into_iter().find(fits).ok_or_else(|| {
+        Error::usage(
+            format!("{name} {major} or newer is not here"),
+            format!("install PostgreSQL {major}'s client programs, or set KDATA_PG_BIN to their folder"),
+        )
+    })
+}
+
 /// The servers that may run the cluster, the newest first.
 fn choose(found: &[Server], existing: Option<u32>) -> Vec<&Server> {
     let fits = |major: u32| existing.map_or(major >= OLDEST, |existing| major == existing);

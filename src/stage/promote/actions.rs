@@ -178,15 +178,15 @@ pub(super) async fn write(transaction: &Transaction<'_>, batch: i64, actions: &[
     Ok(())
 }
 
-/// Where nothing links a bar with the one before, adjusted prices end: judged anew around the sessions that changed.
-pub(super) async fn refresh_gaps(
+/// Brings the factors of adjusted prices up to date, after bars of these sessions changed.
+pub(super) async fn refresh_adjustments(
     transaction: &Transaction<'_>,
     (from, to): (NaiveDate, NaiveDate),
 ) -> Result<()> {
     transaction
-        .execute("SELECT ops.refresh_gaps($1, $2)", &[&from, &to])
+        .execute("SELECT ops.refresh_adjustments($1, $2)", &[&from, &to])
         .await
-        .map_err(failed("cannot look for gaps between bars"))?;
+        .map_err(failed("cannot work out adjustment factors"))?;
     Ok(())
 }
 

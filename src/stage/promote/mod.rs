@@ -422,7 +422,7 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
     }
     status(transaction, batch).await?;
     if dataset.has("base_price") {
-        actions::refresh_gaps(transaction, batch.range).await?;
+        actions::refresh_adjustments(transaction, batch.range).await?;
     }
     Ok(written)
 }
