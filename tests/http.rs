@@ -240,6 +240,7 @@ macro_rules! matrices {
 matrices! {
     faults_of_krx_openapi "krx-openapi"
     faults_of_infomax "infomax"
+    faults_of_krx "krx"
 }
 
 #[test]

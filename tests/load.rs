@@ -145,7 +145,7 @@ fn the_code_of_the_stage_that_failed_is_passed_on(db: &Db) {
         ),
         (server.url.as_str(), "ohlcv --source marcap --date 2024-01-05", 4, "answered 500"),
         (&folder, "market-cap --date 2024-01-09", 9, "marcap ends at 2024-01-08"),
-        ("", "stocks --date 2024-01-05", 2, "no source is set up"),
+        ("", "stocks --date 2024-01-05", 2, "no source of stocks is set up"),
     ] {
         let told = pipe(marcap, extract).fails(code, &[]);
         assert!(told.contains(&format!("exit code {code}:")), "{told}");

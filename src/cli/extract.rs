@@ -80,10 +80,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     super::stop_on_signals(&job.stop, context.printer);
     let counts = block_on(stage::extract::extract(source, &job, std::io::stdout().lock()))?;
-    if counts.missing > 0 && (args.codes.is_some() || source.asks_by_code(args.dataset.name)) {
+    if counts.missing > 0 && (args.codes.is_some() || !source.reads_files()) {
         return Err(Error::Partial {
             what: format!(
-                "{} could not give {} of the codes or sessions asked for",
+                "{} could not give {} of the codes, lists or sessions asked for",
                 source.name(),
                 counts.missing
             ),

@@ -92,6 +92,15 @@ impl Isin {
         (form && check_digit(&isin[..11]) == isin[11] - b'0').then_some(Self(isin))
     }
 
+    /// The ISIN of an ETF: `KR7`, the code, `00` and the check digit. So for all 1,066 ETFs of a recorded master; with
+    /// shares it does not hold.
+    pub fn of_fund(code: StockCode) -> Self {
+        let mut isin = *b"KR7000000000";
+        isin[3..9].copy_from_slice(code.as_bytes());
+        isin[11] = b'0' + check_digit(&isin[..11]);
+        Self(isin)
+    }
+
     /// The twelve characters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an ISIN is ASCII")
@@ -161,6 +170,9 @@ mod tests {
             ["KR7005930003", "KR70126Z0002", "KR7008351009", "KR708537K039", "KR70069M0006", "US0378331005"]
         {
             assert_eq!(Isin::parse(good.as_bytes()).unwrap().as_str(), good);
+        }
+        for (code, isin) in [("152100", "KR7152100004"), ("0069M0", "KR70069M0006")] {
+            assert_eq!(Isin::of_fund(StockCode::parse(code.as_bytes()).unwrap()).as_str(), isin);
         }
         for bad in ["KR7005930004", "KR7005930", "kr7005930003", "KR700593000A", ""] {
             assert!(Isin::parse(bad.as_bytes()).is_none(), "{bad}");

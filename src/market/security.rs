@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use chrono::NaiveDate;
+
+use super::ymd;
+
 /// A market of KRX. KOSDAQ GLOBAL is a segment of KOSDAQ, not a market.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[allow(missing_docs)]
@@ -22,6 +26,11 @@ impl Market {
             Self::Kosdaq => "KOSDAQ",
             Self::Konex => "KONEX",
         }
+    }
+
+    /// Was the market there on a session? KONEX opened on 2013-07-01; the others are older than all data.
+    pub fn is_open_on(self, session: NaiveDate) -> bool {
+        self != Self::Konex || session >= ymd(2013, 7, 1)
     }
 
     /// Reads the name as written in streams and tables.
@@ -113,10 +122,11 @@ impl SecurityType {
 
     /// The kind of a share by its code and Korean name, for sources that do not say it.
     ///
-    /// Common shares end in `0`, preferred ones in 5, 7, 9, K, L or M. A SPAC says 스팩 or 기업인수목적.
+    /// Common shares end in `0`, preferred ones in 5, 7, 9, K, L or M; 1 to 4 are new shares of a common class (신주),
+    /// listed on their own until they had the same rights, as was done up to the 2000s. A SPAC says 스팩 or 기업인수목적.
     /// A REIT says 리츠 and is listed on KOSPI; 메리츠 and 블리츠 are other words.
     pub fn of_share(code: crate::market::StockCode, name: &str, market: Market) -> Self {
-        if code.as_bytes()[5] != b'0' {
+        if !(b'0'..=b'4').contains(&code.as_bytes()[5]) {
             Self::Preferred
         } else if name.contains("스팩") || name.contains("기업인수목적") {
             Self::Spac
@@ -156,6 +166,8 @@ mod tests {
             ("005935", "삼성전자우", Market::Kospi, SecurityType::Preferred),
             ("00680K", "미래에셋증권2우B", Market::Kospi, SecurityType::Preferred),
             ("115960", "연우", Market::Kosdaq, SecurityType::Stock),
+            ("026261", "M플러스텍1신", Market::Kosdaq, SecurityType::Stock),
+            ("02313A", "국민은행(4우B)", Market::Kospi, SecurityType::Preferred),
             ("138040", "메리츠금융지주", Market::Kospi, SecurityType::Stock),
             ("0088D0", "메리츠제1호스팩", Market::Kosdaq, SecurityType::Spac),
             ("088260", "이리츠코크렙", Market::Kospi, SecurityType::Reit),

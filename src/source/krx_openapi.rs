@@ -24,9 +24,8 @@ use crate::stream::{Names, Preamble, Writer};
 const BASE: &str = "https://data-dbg.krx.co.kr";
 const RATE: f64 = 2.0;
 const CALLS_A_DAY: u64 = 10_000;
-/// The first session of the service; KONEX opened later.
+/// The first session of the service.
 const FIRST: NaiveDate = ymd(2010, 1, 4);
-const KONEX_FIRST: NaiveDate = ymd(2013, 7, 1);
 const MASTER: &str =
     "isin,name,name_en,market,segment,security_type,listing_date,is_active,par_value,listed_shares";
 
@@ -251,7 +250,7 @@ fn rows_of(body: Body, dataset: &str, session: NaiveDate, market: Market) -> Res
 /// Sessions and markets, in the order of the stream.
 fn questions(job: &Job) -> Vec<(NaiveDate, Market)> {
     let markets = |session: &NaiveDate| {
-        let is_open = |market: &&Market| **market != Market::Konex || *session >= KONEX_FIRST;
+        let is_open = |market: &&Market| market.is_open_on(*session);
         job.markets.iter().filter(is_open).map(|market| (*session, *market)).collect::<Vec<_>>()
     };
     job.sessions().iter().flat_map(markets).collect()

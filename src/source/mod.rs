@@ -7,10 +7,12 @@
 pub mod csv;
 pub mod http;
 pub mod infomax;
+pub mod krx;
 pub mod krx_openapi;
 pub mod marcap;
 mod progress;
 pub mod published;
+mod quote;
 mod roll;
 mod rows;
 pub mod sim;
@@ -110,7 +112,12 @@ impl<'a> Job<'a> {
 
     /// Is the name asked for?
     pub fn wants(&self, code: StockCode, market: Market) -> bool {
-        self.markets.contains(&market) && self.codes.as_ref().is_none_or(|codes| codes.contains(&code))
+        self.markets.contains(&market) && self.wants_code(code)
+    }
+
+    /// Is the name asked for, as far as the code tells?
+    pub fn wants_code(&self, code: StockCode) -> bool {
+        self.codes.as_ref().is_none_or(|codes| codes.contains(&code))
     }
 
     /// The names to ask for, ascending: those asked for that were listed on at least one of the sessions.
@@ -180,6 +187,7 @@ impl<'a> Job<'a> {
 #[allow(missing_docs)]
 pub enum Source {
     Infomax,
+    Krx,
     KrxOpenapi,
     Marcap,
     Csv,
@@ -187,19 +195,23 @@ pub enum Source {
 }
 
 /// All sources.
-pub const ALL: &[Source] = &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim];
+pub const ALL: &[Source] =
+    &[Source::Infomax, Source::Krx, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim];
 
 /// Which sources serve a dataset, best first: a lower one never overwrites a higher one's data of the same finality.
 const PREFERENCE: &[(&str, &[Source])] = &[
-    ("stocks", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
-    ("ohlcv", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
-    ("market-cap", &[Source::Infomax, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim]),
-    ("sectors", &[Source::Csv, Source::Sim]),
-    ("index-components", &[Source::Infomax, Source::Csv, Source::Sim]),
+    ("stocks", &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim]),
+    ("ohlcv", &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim]),
+    (
+        "market-cap",
+        &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim],
+    ),
+    ("sectors", &[Source::Krx, Source::Csv, Source::Sim]),
+    ("index-components", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
     ("floating-shares", &[Source::Csv, Source::Sim]),
-    ("etf-portfolios", &[Source::Infomax, Source::Csv, Source::Sim]),
+    ("etf-portfolios", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
     ("ohlcv-minute", &[Source::Csv, Source::Sim]),
-    ("investor-trading", &[Source::Infomax, Source::Csv, Source::Sim]),
+    ("investor-trading", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -217,6 +229,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Self::Infomax => "infomax",
+            Self::Krx => "krx",
             Self::KrxOpenapi => "krx-openapi",
             Self::Marcap => "marcap",
             Self::Csv => "csv",
@@ -233,6 +246,7 @@ impl Source {
     pub fn is_configured(self, settings: &Settings) -> bool {
         match self {
             Self::Infomax => settings.infomax.key.is_some(),
+            Self::Krx => settings.krx_is_on,
             Self::KrxOpenapi => settings.krx_openapi.key.is_some(),
             Self::Marcap => settings.marcap.is_some(),
             Self::Csv => settings.csv.folder.is_some(),
@@ -244,6 +258,7 @@ impl Source {
     pub fn vendor(self, settings: &Settings) -> Option<&VendorSettings> {
         match self {
             Self::Infomax => Some(&settings.infomax),
+            Self::Krx => Some(&settings.krx),
             Self::KrxOpenapi => Some(&settings.krx_openapi),
             Self::Marcap | Self::Csv | Self::Sim => None,
         }
@@ -254,10 +269,16 @@ impl Source {
         name == Self::Sim.name()
     }
 
+    /// Does it read files, in which a session may be missing without the run having failed?
+    pub fn reads_files(self) -> bool {
+        self == Self::Marcap
+    }
+
     /// Does it ask code by code, so that it needs to know who was listed?
     pub fn asks_by_code(self, dataset: &str) -> bool {
         match self {
             Self::Infomax => !matches!(dataset, "stocks" | "index-components"),
+            Self::Krx => dataset == "etf-portfolios",
             Self::KrxOpenapi | Self::Marcap | Self::Sim => false,
             // Files may lack the market and the kind of security, which a bar must have.
             Self::Csv => dataset == "ohlcv",
@@ -298,7 +319,7 @@ pub fn preferred(
 
 /// The rules that sources check on their own answers, beyond those of the datasets.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    std::iter::once(&ROW_READS).chain(marcap::RULES).chain(infomax::RULES)
+    std::iter::once(&ROW_READS).chain(marcap::RULES).chain(infomax::RULES).chain(krx::RULES)
 }
 
 /// What every source checks while it reads its answers.
@@ -339,6 +360,8 @@ pub enum Opened<'a> {
     Csv(Box<csv::Extract>),
     /// The simulated market.
     Sim(Box<sim::Extract>),
+    /// The portal's screens.
+    Krx(Box<krx::Extract<'a>>),
     /// Whole markets by date.
     KrxOpenapi(Box<krx_openapi::Extract<'a>>),
     /// Name by name.
@@ -358,6 +381,7 @@ impl<'a> Opened<'a> {
         }
         Ok(match source {
             Source::Infomax => Self::Infomax(Box::new(infomax::Extract::open(job)?)),
+            Source::Krx => Self::Krx(Box::new(krx::Extract::open(job)?)),
             Source::KrxOpenapi => Self::KrxOpenapi(Box::new(krx_openapi::Extract::open(job)?)),
             Source::Marcap => Self::Marcap(marcap::Extract::open(job).await?),
             Source::Csv => Self::Csv(Box::new(csv::Extract::open(job)?)),
@@ -370,8 +394,17 @@ impl<'a> Opened<'a> {
         match self {
             Self::Marcap(_) | Self::Sim(_) => Plan { remark: ": local files".into(), ..Plan::default() },
             Self::Infomax(extract) => extract.plan(job),
+            Self::Krx(extract) => extract.plan(job),
             Self::KrxOpenapi(extract) => extract.plan(job),
             Self::Csv(extract) => extract.plan(),
+        }
+    }
+
+    /// Asks for what has to be there before the stream can say what it holds.
+    pub async fn prepare(&mut self, job: &Job<'_>) -> Result<()> {
+        match self {
+            Self::Krx(extract) => extract.prepare(job).await,
+            _ => Ok(()),
         }
     }
 
@@ -379,6 +412,7 @@ impl<'a> Opened<'a> {
     pub fn preamble(&self, job: &Job) -> Preamble {
         match self {
             Self::Infomax(extract) => extract.preamble(job),
+            Self::Krx(extract) => extract.preamble(job),
             Self::KrxOpenapi(extract) => extract.preamble(job),
             Self::Marcap(extract) => extract.preamble(job),
             Self::Csv(extract) => extract.preamble(job),
@@ -390,6 +424,7 @@ impl<'a> Opened<'a> {
     pub async fn write<W: Write>(self, job: &Job<'_>, writer: &mut Writer<W>) -> Result<()> {
         match self {
             Self::Infomax(extract) => extract.write(job, writer).await,
+            Self::Krx(extract) => extract.write(job, writer).await,
             Self::KrxOpenapi(extract) => extract.write(job, writer).await,
             Self::Marcap(extract) => extract.write(job, writer),
             Self::Csv(extract) => extract.write(job, writer),

@@ -72,6 +72,8 @@ static TABLE: &[Line] = &[
     line("kiwoom", "*", ALWAYS, (0, 15, 41), (0, 18, 0)),
     // The last session appears at 08:00 of the next day.
     line("krx-openapi", "*", ALWAYS, (1, 8, 0), (1, 8, 0)),
+    // The masters are of the present, and made anew in the night; listed shares may be corrected within the day.
+    line("krx", "stocks", ALWAYS, (0, 9, 0), (0, 18, 30)),
     // Daily prices are final after the off-hours sessions, investors about half an hour after 18:00.
     line("krx", "*", AFTER_MARKET_FROM, (0, 18, 30), (0, 20, 30)),
     line("krx", "*", ALWAYS, (0, 18, 30), (0, 18, 30)),

@@ -13,7 +13,7 @@ use crate::stream::{self, Counts, Names, Writer};
 
 /// Runs a job. Whatever fails is written into the stream as `#abort`, so that the next stage passes it on.
 pub async fn extract<W: Write>(source: Source, job: &Job<'_>, mut out: W) -> Result<Counts> {
-    let opened = match open(source, job).await {
+    let opened = match prepare(source, job).await {
         Ok(opened) => opened,
         Err(error) => {
             stream::write_abort(&mut out, &error)?;
@@ -38,6 +38,15 @@ pub async fn extract<W: Write>(source: Source, job: &Job<'_>, mut out: W) -> Res
             Err(error)
         }
     }
+}
+
+/// Opens the source, and lets it ask what the stream's first line depends on.
+async fn prepare<'a>(source: Source, job: &'a Job<'a>) -> Result<Option<Opened<'a>>> {
+    let mut opened = open(source, job).await?;
+    if let Some(opened) = &mut opened {
+        opened.prepare(job).await?;
+    }
+    Ok(opened)
 }
 
 /// What a job would ask, without asking it.

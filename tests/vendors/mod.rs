@@ -1,6 +1,7 @@
 //! Vendors on loopback: each answers as the real one does, with its quirks, and refuses what it would refuse.
 
 pub mod infomax;
+pub mod krx;
 pub mod krx_openapi;
 
 use crate::support::{Reply, Request, Work};
@@ -28,7 +29,7 @@ pub struct Vendor {
 }
 
 /// All of them.
-pub const ALL: &[&Vendor] = &[&krx_openapi::VENDOR, &infomax::VENDOR];
+pub const ALL: &[&Vendor] = &[&krx_openapi::VENDOR, &infomax::VENDOR, &krx::VENDOR];
 
 /// The secrets that `env` sets begin so.
 pub const CANARY: &str = "canary-";

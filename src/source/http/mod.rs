@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 pub use breaker::{Block, Breaker};
 pub use limit::{Limit, Quota, Used};
 pub use pages::Pages;
-pub use spool::{Spool, digest};
+pub use spool::{Spool, Worth, digest};
 pub use token::{Token, Tokens};
 
 use self::spool::Unfinished;
@@ -258,6 +258,9 @@ pub fn odd_answer(what: String) -> Error {
 pub enum Verdict {
     /// It is what was asked for.
     Good,
+    /// It is good and says nothing of the session, e.g. an empty list: taken, and asked for again by a rerun, since there
+    /// may be something by then.
+    Nothing,
     /// Transient: try again, not before `after`.
     Retry {
         /// What is wrong.
@@ -381,6 +384,11 @@ impl<'a> Client<'a> {
         self.job
     }
 
+    /// Refuses while the source blocks us.
+    pub fn check(&self) -> Result<()> {
+        self.breaker.check(self.job.now)
+    }
+
     /// So many calls at the configured rate.
     pub fn plan(&self, calls: usize) -> Plan {
         Plan::new(calls, self.manners.rate)
@@ -441,10 +449,14 @@ impl<'a> Client<'a> {
                 Err(Failure::Again(what)) => (what, None),
                 Ok(answer) => {
                     let verdict = block_notice(&answer).unwrap_or_else(|| vendor.judge(call, &answer));
-                    let good = matches!(verdict, Verdict::Good);
-                    self.spool.keep(call.session, &line, &answer, good, spool::clock())?;
+                    let worth = match verdict {
+                        Verdict::Good => Worth::Good,
+                        Verdict::Nothing => Worth::Nothing,
+                        _ => Worth::Bad,
+                    };
+                    self.spool.keep(call.session, &line, &answer, worth, spool::clock())?;
                     match verdict {
-                        Verdict::Good => {
+                        Verdict::Good | Verdict::Nothing => {
                             self.job.progress.called();
                             return Ok(answer);
                         }
@@ -500,8 +512,8 @@ impl<'a> Client<'a> {
             let (what, after) = match self.send(call, Vec::new()).await {
                 Err(Failure::Fatal(error)) => return Err(error),
                 Err(Failure::Again(what)) => (what, None),
-                Ok(answer) => match judge(&answer) {
-                    Verdict::Good => return Ok(answer),
+                Ok(answer) => match block_notice(&answer).unwrap_or_else(|| judge(&answer)) {
+                    Verdict::Good | Verdict::Nothing => return Ok(answer),
                     Verdict::Retry { what, after } => (what, after),
                     Verdict::Renew { what } => return Err(self.refused(about, &what)),
                     Verdict::Blocked { what, length } => {

@@ -33,6 +33,20 @@ struct Head {
     asked_at: DateTime<Utc>,
     status: u16,
     headers: Vec<(String, String)>,
+    /// Good, but without anything in it.
+    #[serde(default)]
+    is_empty: bool,
+}
+
+/// What an answer is worth to later runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worth {
+    /// A rerun need not ask again.
+    Good,
+    /// A rerun asks again: there may be something by then. A replay takes it.
+    Nothing,
+    /// Kept to be looked at.
+    Bad,
 }
 
 /// A mark that a run is under way: answers kept since then are its own, also when it is run again.
@@ -121,7 +135,8 @@ impl Spool {
         let path = self.place(session).join(format!("{}.gz", digest(request)));
         // A file that was cut or damaged is as none: the question is asked again.
         let (head, body) = read(&path).ok()?;
-        let fits = head.request == request && since.is_none_or(|since| head.asked_at >= since);
+        let fits =
+            head.request == request && since.is_none_or(|since| head.asked_at >= since && !head.is_empty);
         fits.then_some(Answer { status: head.status, headers: head.headers, body, kept: true })
     }
 
@@ -131,17 +146,23 @@ impl Spool {
         session: Option<NaiveDate>,
         request: &str,
         answer: &Answer,
-        good: bool,
+        worth: Worth,
         now: DateTime<Utc>,
     ) -> Result<()> {
         let folder = self.place(session);
         // Cookies are secrets.
         let headers = answer.headers.iter().filter(|(name, _)| !name.contains("cookie")).cloned().collect();
-        let head = Head { request: request.to_owned(), asked_at: now, status: answer.status, headers };
-        let name = if good {
-            format!("{}.gz", digest(request))
-        } else {
+        let head = Head {
+            request: request.to_owned(),
+            asked_at: now,
+            status: answer.status,
+            headers,
+            is_empty: worth == Worth::Nothing,
+        };
+        let name = if worth == Worth::Bad {
             format!("{}.{}.bad.gz", digest(request), nanos())
+        } else {
+            format!("{}.gz", digest(request))
         };
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(&folder)?;
@@ -210,8 +231,9 @@ mod tests {
         let spool = Spool::new(folder.path(), "kis", 7).unwrap();
         let now: DateTime<Utc> = "2026-11-20T09:00:00Z".parse().unwrap();
         let session = Some(ymd(2026, 11, 20));
-        spool.keep(session, "GET /a", &answer(b"x\ny\xff"), true, now).unwrap();
-        spool.keep(session, "GET /b", &answer(b"<html>"), false, now).unwrap();
+        spool.keep(session, "GET /a", &answer(b"x\ny\xff"), Worth::Good, now).unwrap();
+        spool.keep(session, "GET /b", &answer(b"<html>"), Worth::Bad, now).unwrap();
+        spool.keep(session, "GET /c", &answer(b"[]"), Worth::Nothing, now).unwrap();
         let kept = spool.get(session, "GET /a", Some(now)).unwrap();
         assert_eq!(
             (kept.body.as_slice(), kept.headers[0].1.as_str(), kept.kept),
@@ -219,6 +241,9 @@ mod tests {
         );
         assert!(spool.get(session, "GET /a", Some(now + chrono::Duration::seconds(1))).is_none());
         assert!(spool.get(session, "GET /b", None).is_none());
+        assert!(
+            spool.get(session, "GET /c", Some(now)).is_none() && spool.get(session, "GET /c", None).is_some()
+        );
         assert!(spool.get(None, "GET /a", None).is_none());
         let path = folder.path().join("kis/2026-11-20").join(format!("{}.gz", digest("GET /a")));
         fs::write(&path, &fs::read(&path).unwrap()[..20]).unwrap();
@@ -244,7 +269,10 @@ mod tests {
     fn old_answers_are_swept() {
         let folder = tempfile::tempdir().unwrap();
         let now: DateTime<Utc> = "2026-11-20T09:00:00Z".parse().unwrap();
-        Spool::new(folder.path(), "kis", 7).unwrap().keep(None, "GET /a", &answer(b"x"), true, now).unwrap();
+        Spool::new(folder.path(), "kis", 7)
+            .unwrap()
+            .keep(None, "GET /a", &answer(b"x"), Worth::Good, now)
+            .unwrap();
         fs::remove_file(folder.path().join("kis/swept")).unwrap();
         std::thread::sleep(Duration::from_millis(20));
         Spool::new(folder.path(), "kis", 0).unwrap();

@@ -45,6 +45,11 @@ impl Tokens {
         Ok(Self { path: folder.join(name), now })
     }
 
+    /// The token in the cache, if it is still good.
+    pub fn cached(&self) -> Option<Token> {
+        self.read().filter(|token| self.is_good(token))
+    }
+
     /// The token in the cache, or one that `issue` gets; others wait meanwhile. `refused` is a token that the source
     /// no longer takes: when the cache holds another one, that one was issued by somebody else and is good.
     pub async fn get(

@@ -14,6 +14,7 @@ use chrono::{Datelike, NaiveDate};
 
 use self::file::{Cell, Col, Row, YearFile};
 use self::survey::Survey;
+use super::quote::{self, market_of};
 use super::{Job, Source};
 use crate::dataset::market_cap::Cap;
 use crate::dataset::ohlcv::Bar;
@@ -268,17 +269,6 @@ struct Quote {
     date: NaiveDate,
 }
 
-/// A market by name or id, and whether it is the segment KOSDAQ GLOBAL.
-fn market_of(bytes: &[u8]) -> Option<(Market, bool)> {
-    Some(match bytes {
-        b"KOSPI" | b"STK" => (Market::Kospi, false),
-        b"KOSDAQ" | b"KSQ" => (Market::Kosdaq, false),
-        b"KOSDAQ GLOBAL" => (Market::Kosdaq, true),
-        b"KONEX" | b"KNX" => (Market::Konex, false),
-        _ => return None,
-    })
-}
-
 impl Quote {
     fn read(row: &Row, date: NaiveDate) -> std::result::Result<Self, String> {
         let text = |col| {
@@ -320,8 +310,7 @@ impl Quote {
             Cell::Absent => true,
             id => market_of(id.bytes()).is_some_and(|(by_id, _)| by_id == market),
         };
-        let by_name = SecurityType::of_share(code, &name, market);
-        let kind = if dept.starts_with("SPAC") { SecurityType::Spac } else { by_name };
+        let kind = quote::kind_of(code, &name, market, &dept);
         let ratio = match row.ratio() {
             Cell::Blank => None,
             cell => Some(cell.real().ok_or_else(|| format!("ChangesRatio {:?} is no number", cell.text()))?),
@@ -349,22 +338,11 @@ impl Quote {
     }
 
     fn cap_agrees(&self) -> bool {
-        i128::from(self.close) * i128::from(self.stocks) == i128::from(self.marcap)
+        quote::cap_agrees(self.close, self.stocks, self.marcap)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^53")]
     fn change_agrees(&self) -> bool {
-        let sign = match self.change_code {
-            1 | 4 => 1,
-            2 | 5 => -1,
-            _ => 0,
-        };
-        let base = self.close.saturating_sub(self.changes);
-        let ratio_fits = self.ratio.is_none_or(|ratio| {
-            base <= 0
-                || (ratio - self.changes as f64 * 100.0 / base as f64).abs() <= 0.0051 + ratio.abs() * 1e-9
-        });
-        self.changes.signum() == sign && ratio_fits
+        quote::change_agrees(self.close, self.changes, self.change_code, self.ratio)
     }
 
     fn contradiction(&self, dataset: &str) -> Option<(&'static Rule, String)> {
