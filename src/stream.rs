@@ -21,6 +21,7 @@ use std::io::{Read, Write};
 use chrono::NaiveDate;
 use memchr::memchr;
 
+use crate::dataset::rule::WELL_FORMED;
 use crate::dataset::{self, Dataset, Finding};
 use crate::error::{Error, Result};
 
@@ -28,8 +29,12 @@ use crate::error::{Error, Result};
 pub const VERSION: u32 = 1;
 const MAGIC: &str = "#kdata/";
 const CHUNK: usize = 256 * 1024;
-/// No line is longer: a reject bears its whole row, not a whole file.
+/// No line is longer.
 const LONGEST_LINE: usize = 4 * 1024 * 1024;
+/// A longer row is none of any dataset: where a quote was lost, a field runs on to the end of its file.
+const LONGEST_ROW: usize = 1024 * 1024;
+/// So much of a value stands in a mark; escaped it may take five times the room.
+const SHOWN: usize = 64 * 1024;
 
 /// What a stream says of itself in its first line.
 #[derive(Clone, Debug)]
@@ -310,6 +315,17 @@ pub fn printable(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// What a mark shows of a value: all of it, or its beginning and how long it is.
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    if bytes.len() <= SHOWN {
+        return printable(bytes);
+    }
+    // Not within a character.
+    let end = (0..=SHOWN).rev().find(|at| bytes[*at] & 0xc0 != 0x80).unwrap_or(SHOWN);
+    let text = printable(&bytes[..end]);
+    Cow::Owned(format!("{text} … (cut here: {} bytes in all)", bytes.len()))
+}
+
 /// `key=value` pairs; a value with blanks, quotes or line ends is quoted like a JSON string.
 fn push_pair(line: &mut String, key: &str, value: &str) {
     line.push(' ');
@@ -406,23 +422,32 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Writes one row; the function appends its fields, without a line feed.
+    /// Writes one row; the function appends its fields, without a line feed. One that is far too long for any dataset
+    /// becomes a reject.
     pub fn row(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let start = self.buffer.len();
         append(&mut self.buffer);
+        if self.buffer.len() - start > LONGEST_ROW {
+            let row = self.buffer.split_off(start);
+            return self.reject(0, WELL_FORMED.name, "no row is that long: was a quote lost?", &row);
+        }
         self.buffer.push(b'\n');
         self.counts.rows += 1;
         self.flush_when_full()
     }
 
-    /// Writes a row that does not go on, with the rule and where it stood.
+    /// Writes a row that does not go on, with the rule and where it stood (0: not known). It is shown whole, unless it
+    /// is far longer than any row.
     pub fn reject(&mut self, line: u64, rule: &str, message: &str, row: &[u8]) -> Result<()> {
         self.counts.rejected += 1;
         self.mark.clear();
         self.mark.push_str("#reject");
-        push_pair(&mut self.mark, "line", itoa::Buffer::new().format(line));
+        if line > 0 {
+            push_pair(&mut self.mark, "line", itoa::Buffer::new().format(line));
+        }
         push_pair(&mut self.mark, "rule", rule);
-        push_pair(&mut self.mark, "msg", message);
-        push_pair(&mut self.mark, "row", &printable(row));
+        push_pair(&mut self.mark, "msg", &shown(message.as_bytes()));
+        push_pair(&mut self.mark, "row", &shown(row));
         self.push_mark()
     }
 
@@ -433,8 +458,8 @@ impl<W: Write> Writer<W> {
         self.mark.clear();
         self.mark.push_str(if flag { "#flag" } else { "#note" });
         push_pair(&mut self.mark, "rule", finding.rule.name);
-        push_pair(&mut self.mark, "key", key);
-        push_pair(&mut self.mark, "msg", message);
+        push_pair(&mut self.mark, "key", &shown(key.as_bytes()));
+        push_pair(&mut self.mark, "msg", &shown(message.as_bytes()));
         self.push_mark()
     }
 
@@ -443,8 +468,8 @@ impl<W: Write> Writer<W> {
         self.counts.missing += 1;
         self.mark.clear();
         self.mark.push_str("#missing");
-        push_pair(&mut self.mark, "what", what);
-        push_pair(&mut self.mark, "reason", reason);
+        push_pair(&mut self.mark, "what", &shown(what.as_bytes()));
+        push_pair(&mut self.mark, "reason", &shown(reason.as_bytes()));
         self.push_mark()
     }
 
@@ -510,7 +535,7 @@ pub fn write_abort(out: &mut impl Write, error: &Error) -> Result<()> {
         Error::Upstream { reason, .. } => reason.clone(),
         other => other.to_string(),
     };
-    push_pair(&mut line, "reason", &reason);
+    push_pair(&mut line, "reason", &shown(reason.as_bytes()));
     line.push('\n');
     out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(Error::output)
 }
@@ -868,6 +893,40 @@ mod tests {
         let error = read_all(&out).unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains("gone away"));
+    }
+
+    #[test]
+    fn a_reject_is_shown_as_far_as_a_line_reaches() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out, &preamble()).unwrap();
+        let rows = [
+            b"005930,\"".repeat(SHOWN / 8),
+            "005930,삼성전자,\u{0}\"".repeat(900_000).into_bytes(),
+            [b"x".as_slice(), "삼성전자".repeat(1_000_000).as_bytes()].concat(),
+            vec![0xff; 6_000_000],
+        ];
+        for (line, row) in (7..).zip(&rows) {
+            writer.reject(line, "a.b", &printable(row), row).unwrap();
+        }
+        writer.row(|b| b.resize(b.len() + LONGEST_ROW, b'x')).unwrap();
+        writer.row(|b| b.resize(b.len() + LONGEST_ROW + 1, b'y')).unwrap();
+        writer.row(|b| b.extend_from_slice(b"z")).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(read_all(&out).unwrap(), Counts { rows: 2, rejected: 5, flagged: 0, missing: 0 });
+        let mut marks = out.split(|b| *b == b'\n').filter(|line| line.starts_with(b"#reject"));
+        for row in &rows {
+            let mark = Mark::parse(marks.next().unwrap()).unwrap();
+            for shown in [mark.get("row").unwrap(), mark.get("msg").unwrap()] {
+                let is_whole = row.len() <= SHOWN;
+                let text = shown.split(" … (cut here: ").next().unwrap();
+                assert!(printable(row).starts_with(text) && text.len() > SHOWN - 4, "{}", text.len());
+                assert_eq!(is_whole, shown.len() == row.len());
+                assert!(is_whole || shown.ends_with(" bytes in all)"), "it says that it was cut");
+            }
+        }
+        let mark = Mark::parse(marks.next().unwrap()).unwrap();
+        assert_eq!((mark.get("line"), mark.get("rule")), (None, Some("row.well_formed")));
+        assert!(mark.get("row").unwrap().ends_with("yyy … (cut here: 1048577 bytes in all)"));
     }
 
     #[test]

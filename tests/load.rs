@@ -10,6 +10,7 @@ on_both_backends! {
     a_killed_stage_leaves_nothing
     the_code_of_the_stage_that_failed_is_passed_on
     rejects_outlive_their_stream
+    a_reject_of_any_length_is_kept
     simulated_and_real_data_stay_apart
     a_closed_day_is_a_batch_without_rows
     text_arrives_as_it_was
@@ -204,6 +205,34 @@ fn rejects_outlive_their_stream(db: &Db) {
     for rule in rules {
         db.kdata(&format!("explain {rule}")).ok();
     }
+}
+
+/// A file of which a quote was lost may hold a field of megabytes.
+fn a_reject_of_any_length_is_kept(db: &Db) {
+    with_fixture(db);
+    let long = "가".repeat(2_000_000);
+    let sheet = Sheet::fixture(2024).set("000010", "2024-01-05", "Name", &long);
+    db.write("marcap/marcap-2024.csv.gz", sheet.set("000020", "2024-01-05", "Code", &long).csv_gz());
+    let stream = db.sh("kdata extract stocks --date 2024-01-05 | kdata validate --max-rejects 2").ok();
+    assert!(stream.len() < 1_000_000, "{}", stream.len());
+    db.load(&stream);
+    // As bytes that are no text, the same takes five times the room.
+    let stream = db.kdata("extract stocks --date 2024-01-04").ok();
+    let good = reseal(&stream.replacen(
+        "000010,2024-01-04,,",
+        &format!("000010,2024-01-04,{},", "~".repeat(900_000)),
+        1,
+    ));
+    let bytes: Vec<u8> = good.bytes().map(|b| if b == b'~' { 0xff } else { b }).collect();
+    let end = bytes.len() - Stream::of(&good).end.len();
+    let crc = format!("crc32={:08x}", crc32fast::hash(&bytes[..end]));
+    let old = format!("crc32={:08x}", crc32fast::hash(&good.as_bytes()[..end]));
+    let end_line = String::from_utf8(bytes[end..].to_vec()).unwrap().replacen(&old, &crc, 1);
+    let validated = db.feed("validate --max-rejects 1", &[&bytes[..end], end_line.as_bytes()].concat()).ok();
+    db.load(&validated);
+    let rejects = db.rows("SELECT rule, length(row) < 400000, row ~ 'cut here: [0-9]+ bytes in all' FROM ops.rejects ORDER BY 1");
+    assert_eq!(rejects, ["marcap.row_reads|t|t", "row.well_formed|t|t", "row.well_formed|t|t"]);
+    db.kdata("rejects").ok();
 }
 
 fn simulated_and_real_data_stay_apart(db: &Db) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::support::{DATASETS, Db, KDATA, Sheet, Stream, on_both_backends, reseal};
 
@@ -9,6 +10,7 @@ on_both_backends! {
     a_dry_run_changes_nothing
     gates_hold_a_batch
     both_seams_of_a_session_are_judged
+    forged_rows_get_no_further
     the_same_is_remarked_in_any_order
     a_master_that_loses_names_is_held
     changed_rows_leave_revisions
@@ -19,6 +21,7 @@ on_both_backends! {
     corporate_actions_are_told_from_half_ticks
     two_promotes_at_once_do_the_work_once
     a_killed_promote_changes_nothing
+    an_emptied_table_is_filled_as_fast_as_a_new_one
     what_is_not_staged_is_told
     a_list_of_codes_claims_nothing_else
 }
@@ -149,6 +152,47 @@ fn gates_hold_a_batch(db: &Db) {
         ),
         "0"
     );
+}
+
+/// Rows that no validate lets through, in streams whose counts and checksum are right.
+const FORGED: &[(&str, &str, &str, &str)] = &[
+    ("stocks", "000010,", "00001a,", "stock_history_code"),
+    ("stocks", ",KOSPI,", ",NASDAQ,", "stock_history_market"),
+    ("stocks", ",REIT,", ",FUND,", "stock_history_security_type"),
+    ("stocks", ",5000000\n", ",0\n", "stock_history_shares"),
+    ("stocks", ",가나전자,", ",,", "null value in column \"name\""),
+    ("ohlcv", "000010,", "00010,", "ohlcv_daily_code"),
+    ("ohlcv", ",KOSPI,STOCK", ",KOSPI GLOBAL,STOCK", "ohlcv_daily_market"),
+    ("ohlcv", ",KOSPI,STOCK", ",KOSPI,stock", "ohlcv_daily_security_type"),
+    ("ohlcv", "2024-01-05,70000,", "2024-01-05,-70000,", "ohlcv_daily_bar"),
+    ("ohlcv", "2024-01-05,70000,", "2024-01-05,,", "ohlcv_daily_bar"),
+    ("ohlcv", "2024-01-05,70000,", "2024-01-05,90000,", "ohlcv_daily_bar"),
+    ("ohlcv", ",,,,895,0,0,895,", ",,,,895,0,7,895,", "ohlcv_daily_bar"),
+    ("ohlcv", ",,,,895,0,0,895,", ",,,,0,0,0,895,", "ohlcv_daily_prices"),
+    ("market-cap", "000010,", "AAPL,", "market_cap_daily_code"),
+    ("market-cap", ",5000000\n", ",-5000000\n", "market_cap_daily_counts"),
+];
+
+fn forged_rows_get_no_further(db: &Db) {
+    fixture(db);
+    let stream = |dataset: &str| db.validated(dataset, "2024-01-05", "2024-01-08");
+    let of = DATASETS.map(|dataset| (dataset, stream(dataset)));
+    let before = (db.production_to_the_letter(), db.versions());
+    for (dataset, from, to, guard) in FORGED {
+        let good = &of.iter().find(|(d, _)| d == dataset).unwrap().1;
+        assert!(good.contains(from), "{from}: {good}");
+        let batch = db.load(&reseal(&good.replacen(from, to, 1)));
+        let drops = format!("kdata rollback {batch}");
+        let says = [*guard, "was changed after `kdata validate`", drops.as_str()];
+        // Over every gate.
+        db.kdata(&format!("promote --batch {batch} --force")).fails(5, &says);
+        assert_eq!((db.production_to_the_letter(), db.versions()), before, "{to}");
+        db.kdata(&format!("rollback {batch}")).ok();
+    }
+    // What is no number does not even reach the staging.
+    let text = reseal(&of[1].1.replacen("2024-01-05,70000,", "2024-01-05,7e4,", 1));
+    db.feed("load", text.as_bytes()).fails(5, &["invalid input syntax for type integer", "changed after"]);
+    db.nothing_is_staged();
 }
 
 /// A session may come after the one that follows it.
@@ -634,6 +678,24 @@ fn a_killed_promote_changes_nothing(db: &Db) {
     assert_eq!(db.production_to_the_letter(), before);
     assert_eq!(db.rows("SELECT state FROM ops.batches ORDER BY batch_id"), ["promoted", "staged"]);
     assert!(db.kdata("promote").ok().contains("16,000 inserted, 0 updated, 4,000 unchanged"));
+}
+
+/// The server takes a table for empty that was emptied and vacuumed, and plans for it.
+fn an_emptied_table_is_filled_as_fast_as_a_new_one(db: &Db) {
+    show(db, &Sheet::market(5_000, &SESSIONS));
+    let stream = db.validated("ohlcv", SESSIONS[0], SESSIONS[4]);
+    let promote = || {
+        let batch = db.load(&stream);
+        let begun = Instant::now();
+        db.kdata(&format!("promote --batch {batch}")).ok();
+        (batch, begun.elapsed())
+    };
+    let (batch, first) = promote();
+    db.kdata(&format!("rollback {batch}")).ok();
+    db.wait_for_the_others();
+    db.rows("VACUUM ANALYZE");
+    let (_, second) = promote();
+    assert!(second < 4 * first + Duration::from_secs(3), "{first:?}, then {second:?}");
 }
 
 fn what_is_not_staged_is_told(db: &Db) {

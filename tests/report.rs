@@ -228,4 +228,19 @@ fn runs_tell_what_happened(db: &Db) {
     let table = db.kdata("runs").ok();
     assert!(table.contains("exit 5: broken stream: it is empty") && table.contains("promoted"), "{table}");
     assert_eq!(table.lines().count(), 8);
+    // At 80 columns a date stands whole on its line, and a reason is wrapped between words.
+    let of_width = |columns: &str| {
+        let mut command = db.command(crate::support::KDATA, &["runs"]);
+        let run: crate::support::Run = command.env("COLUMNS", columns).output().unwrap().into();
+        run.ok()
+    };
+    for columns in [60, 80, 100, 118, 140] {
+        let table = of_width(&columns.to_string());
+        assert!(table.lines().all(|line| width(line) <= columns), "{table}");
+        assert!(table.contains("2024-01-02 to 2024-01-05"), "{table}");
+        assert!(table.contains("exit 5: broken stream: it is empty"), "{table}");
+    }
+    insta::with_settings!({ filters => vec![(r"\d\d-\d\d \d\d:\d\d:\d\d", "MM-DD hh:mm:ss")] }, {
+        insta::assert_snapshot!("runs_narrow", of_width("80"));
+    });
 }

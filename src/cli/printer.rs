@@ -96,15 +96,45 @@ pub(super) fn terminal_width() -> Option<u16> {
 
 /// A table whose columns line up, also with East Asian characters.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>], right: &[usize], width: Option<u16>) -> String {
-    render(Some(header), rows, right, width)
+    render(&lay_out(Some(header), rows, right, width))
 }
 
 /// The same without a header.
 pub(super) fn body(rows: &[Vec<String>], width: Option<u16>) -> String {
-    render(None, rows, &[], width)
+    render(&lay_out(None, rows, &[], width))
 }
 
-fn render(header: Option<&[&str]>, rows: &[Vec<String>], right: &[usize], width: Option<u16>) -> String {
+/// A table that ends in a text, which alone is wrapped; `None` where the width leaves too little for it.
+pub(super) fn table_with_text(
+    header: &[&str],
+    rows: &[Vec<String>],
+    right: &[usize],
+    width: Option<u16>,
+) -> Option<String> {
+    let mut table = lay_out(Some(header), rows, right, width);
+    let last = header.len() - 1;
+    let widths = table.column_max_content_widths();
+    // Each column has a blank on both sides.
+    let before: u16 = widths[..last].iter().map(|w| w + 2).sum();
+    let needed = before + widths[last].min(LEAST_TEXT) + 2;
+    if width.is_some_and(|width| width < needed) {
+        return None;
+    }
+    for column in table.column_iter_mut().take(last) {
+        column.set_constraint(comfy_table::ColumnConstraint::ContentWidth);
+    }
+    Some(render(&table))
+}
+
+/// A text in a column narrower than this is unreadable.
+const LEAST_TEXT: u16 = 40;
+
+fn lay_out(
+    header: Option<&[&str]>,
+    rows: &[Vec<String>],
+    right: &[usize],
+    width: Option<u16>,
+) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     if let Some(header) = header {
@@ -121,6 +151,10 @@ fn render(header: Option<&[&str]>, rows: &[Vec<String>], right: &[usize], width:
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
     }
+    table
+}
+
+fn render(table: &comfy_table::Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 

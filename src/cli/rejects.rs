@@ -39,7 +39,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let line = reject.line.map_or(String::new(), |l| format!(" line {l}"));
         context.printer.line(format!(
             "run {} {}{line} {}\n  {}\n  {}",
-            reject.run_id, reject.dataset, reject.rule, reject.message, reject.row
+            reject.run_id,
+            reject.dataset,
+            reject.rule,
+            shortened(&reject.message),
+            shortened(&reject.row)
         ))?;
     }
     if rejects.is_empty() {
@@ -47,3 +51,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     Ok(())
 }
+
+/// As much as a person reads; json has it whole.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MOST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{} … (--format json shows all {} bytes)", &text[..end], text.len()),
+    }
+}
+
+/// Characters.
+const MOST: usize = 400;

@@ -39,14 +39,31 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let rows: Vec<Vec<String>> = runs.iter().map(row).collect();
     let header =
         ["run", "started (KST)", "command", "dataset", "sessions", "rows", "rejects", "batch", "outcome"];
-    context.printer.line(printer::table(&header, &rows, &[0, 5, 6, 7], context.width()))
+    let wide = printer::table_with_text(&header, &rows, &[0, 5, 6, 7], context.width());
+    context.printer.line(wide.unwrap_or_else(|| narrow(&rows, context.width())))
+}
+
+/// Two lines a run, where a table would break its dates in two: what it was, and what came of it.
+fn narrow(rows: &[Vec<String>], width: Option<u16>) -> String {
+    let lines = rows.iter().flat_map(|row| {
+        let [run, started, command, dataset, sessions, rows, rejects, batch, outcome] = row.as_slice() else {
+            return [Vec::new(), Vec::new()];
+        };
+        let what = [started, command, dataset, sessions].map(String::as_str);
+        let counts = [("batch ", batch, ""), ("", rows, " rows"), ("", rejects, " rejects")];
+        let counts = counts.iter().filter(|(_, n, _)| !n.is_empty() && *n != "0");
+        let counts: Vec<String> = counts.map(|(before, n, after)| format!("{before}{n}{after}")).collect();
+        let came = [outcome.clone(), counts.join(", ")].join("; ");
+        [vec![run.clone(), what.join("  ")], vec![String::new(), came.trim_end_matches("; ").to_owned()]]
+    });
+    printer::body(&lines.collect::<Vec<_>>(), width)
 }
 
 fn row(run: &RunLine) -> Vec<String> {
     let number = |n: Option<i64>| n.map_or(String::new(), printer::count);
     let sessions = match (run.from, run.to) {
         (Some(from), Some(to)) if from == to => from.to_string(),
-        (Some(from), Some(to)) => format!("{from} {to}"),
+        (Some(from), Some(to)) => format!("{from} to {to}"),
         _ => String::new(),
     };
     let outcome = match (run.state.as_str(), run.exit_code, &run.reason) {

@@ -121,10 +121,13 @@ pub(crate) fn is_readable(text: &str) -> bool {
     })
 }
 
+/// Bytes. Korean short names take some forty; where a quote was lost, a name runs on into other fields.
+const LONGEST_NAME: usize = 400;
+
 fn form(name: &str) -> NameForm {
     if name.trim().is_empty() {
         NameForm::Blank
-    } else if is_readable(name) {
+    } else if is_readable(name) && name.len() <= LONGEST_NAME {
         NameForm::Good
     } else {
         NameForm::Suspect
@@ -138,7 +141,7 @@ impl Record for Listing {
                 name: "stocks.has_a_name",
                 severity: Severity::Reject,
                 scope: Scope::Row,
-                says: "the name is blank or in a wrong encoding",
+                says: "the name is blank, far too long, or in a wrong encoding",
                 why: "Every listed name has a Korean short name. Replacement, control and Latin-1 characters show that \
                       CP949 was read as another encoding.",
                 shows: &["name"],
@@ -266,6 +269,10 @@ mod tests {
             ("005930,2024-01-02,KR7005930003,삼성전자,,KOSPI,,STOCK,1975-06-11,,t,100,5969782550", None),
             ("005930,2024-01-02,,삼성전자,,KOSDAQ,KOSDAQ GLOBAL,STOCK,,,t,,5969782550", None),
             ("005930,2024-01-02,,,,KOSPI,,STOCK,,,t,,5969782550", Some("stocks.has_a_name")),
+            (
+                &format!("005930,2024-01-02,,{},,KOSPI,,STOCK,,,t,,5", "전자".repeat(67)),
+                Some("stocks.has_a_name"),
+            ),
             ("005930,2024-01-02,,»ï¼ºÀüÀÚ,,KOSPI,,STOCK,,,t,,5969782550", Some("stocks.has_a_name")),
             ("005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,,,t,,0", Some("stocks.counts_are_positive")),
             ("005930,2024-01-02,,삼성전자,,KOSPI,,STOCK,2025-01-02,,t,,5", Some("stocks.dates_are_in_order")),

@@ -10,8 +10,9 @@ use crate::dataset::{Dataset, TIME, rule};
 use crate::error::{Error, Result};
 use crate::stream::{Counts, Mark, MarkKind, Preamble};
 
-/// Marks are written so many at a time.
+/// Marks are written so many at a time, or earlier where they are long.
 const BATCH: usize = 1000;
+const BYTES: usize = 1024 * 1024;
 
 /// What a run is about, as far as it is known when it begins.
 #[derive(Clone, Copy, Default, Debug)]
@@ -43,6 +44,8 @@ pub struct Run {
     client: Client,
     dataset: Option<&'static Dataset>,
     marks: Vec<Mark>,
+    /// How many bytes these are.
+    held: usize,
     /// Rejects kept so far: known also of a stream without an end.
     rejects: u64,
 }
@@ -66,7 +69,7 @@ impl Run {
             )
             .await
             .map_err(failed("cannot write the run's record"))?;
-        Ok(Self { id: row.get(0), client, dataset: about.dataset, marks: Vec::new(), rejects: 0 })
+        Ok(Self { id: row.get(0), client, dataset: about.dataset, marks: Vec::new(), held: 0, rejects: 0 })
     }
 
     /// Keeps remarks although what they are about was undone.
@@ -91,13 +94,15 @@ impl Run {
 
     /// Keeps a mark of the stream.
     pub async fn mark(&mut self, mark: Mark) -> Result<()> {
+        self.held += mark.pairs.iter().map(|(_, value)| value.len()).sum::<usize>();
         self.marks.push(mark);
-        if self.marks.len() >= BATCH { self.flush().await } else { Ok(()) }
+        if self.marks.len() >= BATCH || self.held >= BYTES { self.flush().await } else { Ok(()) }
     }
 
     /// Writes the marks that are still held.
     pub async fn flush(&mut self) -> Result<()> {
         let marks = std::mem::take(&mut self.marks);
+        self.held = 0;
         let Some(dataset) = self.dataset.filter(|_| !marks.is_empty()) else {
             return Ok(());
         };

@@ -201,6 +201,13 @@ pub fn failed(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
                 Error::Credentials { what, help: "connect as the owner of the kdata schemas".into() }
             }
+            // Class 22 are values that do not read or fit, class 23 those that break a guard of their table.
+            Some(code) if code.code().starts_with("22") || code.code().starts_with("23") => Error::Refused {
+                what,
+                help: "validated rows break no guard of their table: the stream was changed after `kdata validate`; \
+                       nothing was written; run the whole pipe again"
+                    .into(),
+            },
             Some(code) if *code == SqlState::DISK_FULL => Error::Database {
                 what,
                 help: "make room on the server's disk, then run the same again".into(),

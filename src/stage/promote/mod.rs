@@ -176,7 +176,13 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
         Vec::new()
     };
     let forced = gates(batch, &remarks, options, run).await?;
-    let written = write(&transaction, batch, &actions).await?;
+    let written = write(&transaction, batch, &actions).await.map_err(|error| match error {
+        Error::Refused { what, help } => {
+            let (what, id) = (format!("batch {}: {what}", batch.id), batch.id);
+            Error::Refused { what, help: format!("{help}; `kdata rollback {id}` drops the batch") }
+        }
+        other => other,
+    })?;
     let receipt = Receipt {
         batch: batch.clone(),
         written,
