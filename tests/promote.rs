@@ -19,7 +19,8 @@ on_both_backends! {
     masters_go_first_and_a_held_batch_stops_no_other
     masters_come_in_any_order
     corporate_actions_are_told_from_half_ticks
-    two_promotes_at_once_do_the_work_once
+    promotes_at_once_do_the_work_once
+    a_promote_waits_for_another
     a_killed_promote_changes_nothing
     an_emptied_table_is_filled_as_fast_as_a_new_one
     what_is_not_staged_is_told
@@ -645,7 +646,7 @@ fn corporate_actions_are_told_from_half_ticks(db: &Db) {
     assert_eq!(gap.value("SELECT stock_code FROM market.corporate_actions"), "000020");
 }
 
-fn two_promotes_at_once_do_the_work_once(db: &Db) {
+fn promotes_at_once_do_the_work_once(db: &Db) {
     show(db, &market());
     for dataset in DATASETS {
         db.load(&db.validated(dataset, "2024-01-02", "2024-01-08"));
@@ -654,14 +655,50 @@ fn two_promotes_at_once_do_the_work_once(db: &Db) {
         let mut command = db.command(KDATA, &["promote"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let children = [spawn(), spawn(), spawn()];
-    for child in children {
-        let run: crate::support::Run = child.wait_with_output().unwrap().into();
-        assert!([0, 8].contains(&run.code), "{run:#?}");
-    }
+    let children = [spawn(), spawn(), spawn(), spawn()];
+    let runs = children.map(|child| crate::support::Run::from(child.wait_with_output().unwrap()));
+    // For cron all of them went well, and each batch has one receipt.
+    assert!(runs.iter().all(|run| run.code == 0 && !run.stderr.contains("error")), "{runs:#?}");
+    let mut receipts: Vec<&str> = runs.iter().flat_map(|run| run.stdout.lines()).collect();
+    receipts.sort_unstable();
+    assert_eq!(receipts.len(), 3, "{runs:#?}");
+    assert!(
+        receipts.iter().all(|line| line.contains("1,200 rows: ") && line.contains(" inserted")),
+        "{receipts:?}"
+    );
+    let kept =
+        "SELECT count(*), count(DISTINCT batch_id) FROM ops.runs WHERE command = 'promote' AND state = 'ok'";
+    assert_eq!(db.value(kept), "3|3");
     assert_eq!(db.rows("SELECT DISTINCT state FROM ops.batches"), ["promoted"]);
     assert_eq!(db.value("SELECT count(*), count(DISTINCT batch_id) FROM market.ohlcv_daily"), "1200|1");
     db.nothing_is_staged();
+    // One by one, as scripts do: the receipt is that of the run that did it.
+    let again = db.kdata("promote --batch 2");
+    assert!(
+        again.stderr.contains("1,200 inserted") && again.stderr.contains("nothing left to do"),
+        "{again:#?}"
+    );
+    assert_eq!(again.ok(), "");
+}
+
+fn a_promote_waits_for_another(db: &Db) {
+    show(db, &market());
+    let batch = db.load(&db.validated("ohlcv", "2024-01-02", "2024-01-08"));
+    let lock = "(hashtext('kdata.promote'), hashtext('ohlcv'))";
+    db.rows(&format!("SELECT pg_advisory_lock{lock}"));
+    for wait in ["0", "1"] {
+        db.kdata(&format!("promote --wait {wait}"))
+            .fails(8, &["another run was promoting ohlcv for", "batches stay staged", "--wait"]);
+    }
+    let waiting =
+        db.command(KDATA, &["promote"]).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    db.wait_until("EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)");
+    db.rows(&format!("SELECT pg_advisory_unlock{lock}"));
+    let run: crate::support::Run = waiting.wait_with_output().unwrap().into();
+    assert!(run.ok().contains("1,200 inserted"));
+    // What was rolled back is not promoted before.
+    db.kdata(&format!("rollback {batch}")).ok();
+    db.kdata(&format!("promote --batch {batch}")).fails(2, &["it is rolled_back"]);
 }
 
 fn a_killed_promote_changes_nothing(db: &Db) {
@@ -704,7 +741,7 @@ fn what_is_not_staged_is_told(db: &Db) {
     assert_eq!(run.ok(), "");
     db.kdata("promote --batch 7").fails(2, &["there is no batch 7", "kdata runs"]);
     fixture(db);
-    db.kdata("promote --batch 1").fails(2, &["batch 1 is not staged any more: it is promoted"]);
+    assert!(db.kdata("promote --batch 1").stderr.contains("promoted before"));
 }
 
 fn a_list_of_codes_claims_nothing_else(db: &Db) {

@@ -1,6 +1,6 @@
 //! `kdata promote`: staged batches into production.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Context, printer};
 use crate::db::migrate;
@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// How many of the codes asked for a batch may lack; more hold it (exit 3)
     #[arg(long, value_name = "P%", default_value = "1%", value_parser = percent)]
     max_missing: f64,
+    /// How long to wait for another run that promotes the same dataset
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    wait: u64,
 }
 
 fn percent(text: &str) -> std::result::Result<f64, String> {
@@ -38,7 +41,12 @@ fn percent(text: &str) -> std::result::Result<f64, String> {
 
 /// Runs the command. A batch that is held does not stop the others; the first failure decides the exit code.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let options = Options { dry_run: args.dry_run, force: args.force, max_missing: args.max_missing };
+    let options = Options {
+        dry_run: args.dry_run,
+        force: args.force,
+        max_missing: args.max_missing,
+        wait: Duration::from_secs(args.wait),
+    };
     crate::stage::block_on(async {
         let database = context.database().await?;
         // Here, and not in every command: what only reads must not change what clients see.
@@ -52,6 +60,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         for batch in &batches {
             let started = Instant::now();
             match promote::promote(&database.place, batch, options).await {
+                Ok(receipt) if receipt.by_another => {
+                    let seconds = started.elapsed().as_secs_f64();
+                    context.printer.remark(line(&receipt, options, seconds));
+                }
                 Ok(receipt) => {
                     context.printer.line(line(&receipt, options, started.elapsed().as_secs_f64()))?;
                     for gate in &receipt.forced {
@@ -79,7 +91,11 @@ pub(super) fn line(receipt: &Receipt, options: Options, seconds: f64) -> String 
         batch.id,
         batch.dataset.name,
         batch.source,
-        if options.dry_run { " (dry run)" } else { "" },
+        match (receipt.by_another, options.dry_run) {
+            (true, _) => " (nothing left to do, promoted before)",
+            (false, true) => " (dry run)",
+            (false, false) => "",
+        },
         printer::count(batch.rows),
         printer::count(written.inserted),
         printer::count(written.updated),

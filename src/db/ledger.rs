@@ -126,6 +126,13 @@ impl Run {
         write_remarks(&self.client, self.id, None, dataset.name, &remarks).await
     }
 
+    /// Takes the run's record back: it found nothing to do.
+    pub async fn forget(self) -> Result<()> {
+        let query = "DELETE FROM ops.runs WHERE run_id = $1";
+        self.client.execute(query, &[&self.id]).await.map_err(failed("cannot clear the run's record"))?;
+        Ok(())
+    }
+
     /// Writes how the run ended; what it wrote of the batch is already there.
     pub async fn end(
         mut self,

@@ -5,6 +5,8 @@ mod actions;
 mod masters;
 mod snapshots;
 
+use std::time::Duration;
+
 use chrono::NaiveDate;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
@@ -26,7 +28,7 @@ const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql
 const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
 const CODES_ARE_THERE: &str = include_str!("../../../sql/checks/codes_are_there.sql");
-/// How long a promote waits for another one of the same dataset.
+/// How long a promote waits for whoever else holds something that it needs, besides another promote.
 const LOCK_WAIT: &str = "30s";
 
 /// How to promote.
@@ -38,11 +40,13 @@ pub struct Options {
     pub force: bool,
     /// How many of the codes asked for may be missing, per cent.
     pub max_missing: f64,
+    /// How long to wait for another run that promotes the same dataset.
+    pub wait: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dry_run: false, force: false, max_missing: 1.0 }
+        Self { dry_run: false, force: false, max_missing: 1.0, wait: Duration::from_secs(600) }
     }
 }
 
@@ -77,9 +81,12 @@ pub struct Receipt {
     pub actions: usize,
     /// Gates that `--force` went over.
     pub forced: Vec<String>,
+    /// Another run promoted the batch.
+    pub by_another: bool,
 }
 
-/// The batches that wait, masters first: other datasets are compared with them.
+/// The batches that wait, masters first: other datasets are compared with them. The only one that is asked for may be in
+/// production already.
 pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> Result<Vec<Batch>> {
     let rows = client
         .query(
@@ -96,9 +103,8 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
     rows.iter()
         .map(|row| {
             let (id, name, state): (i64, &str, &str) = (row.get(0), row.get(1), row.get(7));
-            if state != "staged" {
-                let what = format!("batch {id} is not staged any more: it is {state}");
-                return Err(Error::usage(what, "`kdata runs` lists the batches"));
+            if !["staged", "promoted"].contains(&state) {
+                return Err(not_staged(id, state));
             }
             let dataset = dataset::find(name).ok_or_else(|| {
                 Error::usage(
@@ -119,7 +125,14 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
         .collect()
 }
 
-/// Promotes one batch.
+fn not_staged(batch: i64, state: &str) -> Error {
+    Error::usage(
+        format!("batch {batch} is not staged any more: it is {state}"),
+        "`kdata runs` lists the batches",
+    )
+}
+
+/// Promotes one batch. Where another run did so while this one waited, nothing is left to do: its receipt is returned.
 pub async fn promote(place: &Place, batch: &Batch, options: Options) -> Result<Receipt> {
     let mut client = place.connect().await?;
     let run = if options.dry_run {
@@ -136,6 +149,10 @@ pub async fn promote(place: &Place, batch: &Batch, options: Options) -> Result<R
     };
     let outcome = attempt(&mut client, batch, options, run.as_ref()).await;
     if let Some(run) = run {
+        if outcome.as_ref().is_ok_and(|receipt| receipt.by_another) {
+            run.forget().await?;
+            return outcome;
+        }
         let counts = Counts { rows: batch.rows, ..Counts::default() };
         // What stopped the batch is told, whether or not the ledger can still be written.
         let mut told = Ok(());
@@ -154,7 +171,11 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     let doing = failed("cannot promote the batch");
     make_room(client, batch, options).await?;
     let transaction = client.transaction().await.map_err(&doing)?;
-    lock(&transaction, batch).await?;
+    match lock(&transaction, batch, options).await?.as_str() {
+        "staged" => {}
+        "promoted" => return earlier(&transaction, batch).await,
+        state => return Err(not_staged(batch.id, state)),
+    }
     transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
     transaction.batch_execute(&view).await.map_err(&doing)?;
@@ -191,6 +212,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
         notes: remarks.iter().filter(|r| r.severity == "note").count(),
         actions: actions.len(),
         forced,
+        by_another: false,
     };
     add_up(&receipt)?;
     if let Some(run) = run {
@@ -230,28 +252,48 @@ async fn make_room(client: &Client, batch: &Batch, options: Options) -> Result<(
     Ok(())
 }
 
-async fn lock(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
+/// Waits until no other run promotes the dataset; tells the batch's state then.
+async fn lock(transaction: &Transaction<'_>, batch: &Batch, options: Options) -> Result<String> {
     let doing = failed("cannot lock the dataset");
+    // 0 would be for ever.
+    let patience = options.wait.as_millis().max(1);
+    transaction.batch_execute(&format!("SET LOCAL lock_timeout = {patience}")).await.map_err(&doing)?;
+    let name = batch.dataset.name;
+    let locked = transaction
+        .execute("SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))", &[&name])
+        .await;
+    match locked.map_err(&doing) {
+        Err(Error::Locked { .. }) => {
+            return Err(Error::Locked {
+                what: format!("another run was promoting {name} for {} s", options.wait.as_secs()),
+                help: "batches stay staged: run `kdata promote` again once it has ended (`kdata runs`), or with a \
+                       longer --wait"
+                    .into(),
+            });
+        }
+        other => other?,
+    };
     transaction.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT}'")).await.map_err(&doing)?;
-    transaction
-        .execute(
-            "SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))",
-            &[&batch.dataset.name],
-        )
-        .await
-        .map_err(&doing)?;
     // NO KEY: the remarks of a failed gate, written beside this transaction, refer to the batch.
-    let state: String = transaction
-        .query_one("SELECT state FROM ops.batches WHERE batch_id = $1 FOR NO KEY UPDATE", &[&batch.id])
-        .await
-        .map_err(&doing)?
-        .get(0);
-    if state == "staged" {
-        return Ok(());
-    }
-    Err(Error::Locked {
-        what: format!("batch {} is {state}: another run was faster", batch.id),
-        help: "nothing is left to do; `kdata runs` shows which".into(),
+    let query = "SELECT state FROM ops.batches WHERE batch_id = $1 FOR NO KEY UPDATE";
+    Ok(transaction.query_one(query, &[&batch.id]).await.map_err(&doing)?.get(0))
+}
+
+/// The receipt of a batch that is in production, from the ledger; of its remarks the ledger tells more.
+async fn earlier(transaction: &Transaction<'_>, batch: &Batch) -> Result<Receipt> {
+    let query = "SELECT inserted, updated, deleted, unchanged, held FROM ops.batches WHERE batch_id = $1";
+    let row = transaction.query_one(query, &[&batch.id]).await.map_err(failed("cannot read the receipt"))?;
+    let count = |at: usize| u64::try_from(row.get::<_, Option<i64>>(at).unwrap_or(0)).unwrap_or(0);
+    let written = Written { inserted: count(0), updated: count(1), deleted: count(2), unchanged: count(3) };
+    Ok(Receipt {
+        batch: batch.clone(),
+        written,
+        held: count(4),
+        flags: 0,
+        notes: 0,
+        actions: 0,
+        forced: Vec::new(),
+        by_another: true,
     })
 }
 
