@@ -1,4 +1,5 @@
 //! The datasets beyond masters, bars and caps, by streams made by hand: through the stages, twice, replaced, undone.
+//! What their batches are compared with is in `neighbours.rs`.
 
 use crate::support::{Db, Made, Run, on_both_backends};
 
@@ -9,11 +10,13 @@ on_both_backends! {
     better_lists_stay
     codes_that_did_not_come_hold_a_batch
     readers_ask_for_a_date
+    rows_of_a_name_are_judged_together
 }
 
-const DAY: (&str, &str) = ("2026-01-05", "2026-01-06");
+const DAYS: (&str, &str) = ("2026-01-05", "2026-01-06");
 
-fn made(dataset: &'static str) -> Made {
+/// A stream of a dataset, yet without lines.
+pub fn made(dataset: &'static str) -> Made {
     let header = match dataset {
         "sectors" => "scheme,stock_code,time,sector_code,sector_name",
         "index-components" => "index_code,time,stock_code,weight",
@@ -23,9 +26,14 @@ fn made(dataset: &'static str) -> Made {
         "investor-trading" => {
             "stock_code,time,investor_type,buy_volume,sell_volume,buy_value,sell_value,net_volume,net_value"
         }
+        "stocks" => {
+            "stock_code,time,isin,name,name_en,market,segment,security_type,listing_date,delisting_date,is_active,\
+             par_value,listed_shares"
+        }
+        "ohlcv" => "stock_code,time,open,high,low,close,volume,value,base_price,market,security_type",
         other => panic!("{other}"),
     };
-    Made { dataset, header, range: DAY, says: Vec::new() }
+    Made { dataset, header, range: DAYS, says: Vec::new() }
 }
 
 /// A few good rows of two sessions.
@@ -80,13 +88,13 @@ const ALL: [(&str, &str); 6] = [
 
 /// Validates and loads; returns the batch.
 #[track_caller]
-fn staged(db: &Db, stream: &str) -> String {
+pub fn staged(db: &Db, stream: &str) -> String {
     db.load(&db.feed("validate --max-rejects 100%", stream.as_bytes()).ok())
 }
 
 /// Validates, loads and promotes; returns the batch and what promote said.
 #[track_caller]
-fn promoted(db: &Db, stream: &str) -> (String, String) {
+pub fn promoted(db: &Db, stream: &str) -> (String, String) {
     let batch = staged(db, stream);
     let told = db.kdata(&format!("promote --batch {batch}")).ok();
     (batch, told)
@@ -102,10 +110,11 @@ fn refused(db: &Db, stream: &str) -> (String, Run) {
     (batch, run)
 }
 
-/// What stands of the remarks about a batch.
+/// What stands of the remarks about a batch, notes aside.
 fn remarks(db: &Db, batch: &str) -> Vec<String> {
     db.rows(&format!(
-        "SELECT severity, rule, stock_code, time, message FROM ops.flags WHERE batch_id = {batch} ORDER BY 1, 2, 3, 4"
+        "SELECT severity, rule, stock_code, time, message FROM ops.flags \
+         WHERE batch_id = {batch} AND severity <> 'note' ORDER BY 1, 2, 3, 4"
     ))
 }
 
@@ -122,7 +131,7 @@ fn twice_is_once(db: &Db) {
             "SELECT time, rows, source, finality FROM market.session_status WHERE dataset = '{dataset}' ORDER BY 1"
         );
         let of = |day: &str| rows.iter().filter(|row| row.contains(day)).count();
-        let days = [DAY.0, DAY.1].map(|day| format!("{day}|{}|csv|final", of(day)));
+        let days = [DAYS.0, DAYS.1].map(|day| format!("{day}|{}|csv|final", of(day)));
         assert_eq!(db.rows(&status), days, "{dataset}");
         let before = db.writes();
         let (_, told) = promoted(db, &made.stream(&rows));
@@ -137,10 +146,10 @@ fn twice_is_once(db: &Db) {
     db.nothing_is_staged();
 }
 
-const DAY_1: (&str, &str) = ("2026-01-05", "2026-01-05");
+const DAY: (&str, &str) = ("2026-01-05", "2026-01-05");
 
 fn a_list_replaces_what_stood_there(db: &Db) {
-    let made = Made { range: DAY_1, ..made("etf-portfolios") };
+    let made = Made { range: DAY, ..made("etf-portfolios") };
     promoted(
         db,
         &made.stream(&[
@@ -182,7 +191,7 @@ fn a_list_replaces_what_stood_there(db: &Db) {
 }
 
 fn lists_come_whole_or_not_at_all(db: &Db) {
-    let made = Made { range: DAY_1, ..made("index-components") };
+    let made = Made { range: DAY, ..made("index-components") };
     promoted(db, &made.stream(&["1034,2026-01-05,000660,20", "1034,2026-01-05,005930,80"]));
     // A row of one list is rejected, another one came twice the same.
     let rows = [
@@ -212,7 +221,7 @@ fn lists_come_whole_or_not_at_all(db: &Db) {
 
 fn better_lists_stay(db: &Db) {
     let of =
-        |finality: &'static str| Made { range: DAY_1, says: vec![("finality", finality)], ..made("sectors") };
+        |finality: &'static str| Made { range: DAY, says: vec![("finality", finality)], ..made("sectors") };
     promoted(db, &of("final").stream(&["KRX,005930,2026-01-05,1013,전기·전자"]));
     // Of the same session, another scheme comes; the one that stands there final stays.
     let (batch, told) = promoted(
@@ -241,7 +250,7 @@ fn better_lists_stay(db: &Db) {
 }
 
 fn codes_that_did_not_come_hold_a_batch(db: &Db) {
-    let made = Made { range: DAY_1, ..made("floating-shares") };
+    let made = Made { range: DAY, ..made("floating-shares") };
     let rows: Vec<String> = (1..=150).map(|n| format!("{n:05}0,2026-01-05,1000,500,50")).collect();
     let mut lines: Vec<&str> = rows.iter().map(String::as_str).collect();
     // Another session that a source lacks is no code.
@@ -298,5 +307,32 @@ fn readers_ask_for_a_date(db: &Db) {
         ),
     ] {
         assert_eq!(reader.rows(query), rows, "{query}");
+    }
+}
+
+fn rows_of_a_name_are_judged_together(db: &Db) {
+    let made = Made { range: DAY, ..made("investor-trading") };
+    let good = ["000020,2026-01-05,FOREIGN,,,,,5,500", "000020,2026-01-05,RETAIL,,,,,-5,-500"];
+    let odd = [
+        "005930,2026-01-05,FOREIGN,,,,,6,600",
+        "005930,2026-01-05,INSTITUTION,,,,,-5,-500",
+        "005930,2026-01-05,OTHER_CORPORATION,,,,,0,0",
+        "005930,2026-01-05,RETAIL,,,,,-2,-100",
+    ];
+    let lines: Vec<&str> = good.iter().chain(&odd).copied().collect();
+    let validated = db.feed("validate --max-rejects 100%", made.stream(&lines).as_bytes()).ok();
+    for row in good {
+        assert!(validated.contains(&format!("\n{row}\n")), "{validated}");
+    }
+    assert!(validated.contains("#end rows=2 rejected=4 "), "{validated}");
+    assert_eq!(validated.matches("rule=investor-trading.nets_are_zero").count(), 4, "{validated}");
+    assert!(validated.contains("investor_type=RETAIL net_volume=-2 net_value=-100"), "{validated}");
+    // Without order nothing stands together: said, and not judged.
+    let unordered = Made { says: vec![("order", "none")], ..made };
+    let validated = db.feed("validate", unordered.stream(&lines).as_bytes()).ok();
+    assert!(validated.contains("#note rule=row.groups_are_judged "), "{validated}");
+    assert!(validated.contains("#end rows=6 rejected=0 "), "{validated}");
+    for rule in ["row.groups_are_judged", "investor-trading.nets_are_zero"] {
+        db.kdata(&format!("explain {rule}")).ok();
     }
 }

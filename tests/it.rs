@@ -22,6 +22,7 @@ mod krx_openapi; // whole markets by date, from the exchange's official service
 mod krx_recorded; // what the portal answered once
 mod load; // broken streams, killed stages, refusals
 mod marcap; // yearly files over HTTP
+mod neighbours; // what batches are compared with
 mod pipe; // the whole, on fixtures and on real data, on both storage backends
 mod promote; // merges, gates, revisions, ranks
 mod readers; // adjusted prices, the past, the names of a date; what the reader may not

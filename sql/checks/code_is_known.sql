@@ -1,13 +1,14 @@
 -- Codes that no master knows, for the sessions since the first master.
+-- {own}: rows with their sessions; {known}: the column that a master should know; {can_know}: whether masters list such.
 WITH first AS (SELECT min(time) AS time FROM market.session_status WHERE dataset = 'stocks'),
 judged AS (
-    SELECT s.stock_code, min(s.time) AS time FROM staged s, first WHERE s.time >= first.time GROUP BY s.stock_code
+    SELECT s.{known} AS code, min(s.time) AS time
+    FROM {own} s, first WHERE s.time >= first.time AND {can_know} GROUP BY 1
 ),
 unknown AS (
-    SELECT stock_code, time FROM judged j
-    WHERE NOT EXISTS (SELECT FROM market.stocks k WHERE k.stock_code = j.stock_code)
+    SELECT code, time FROM judged j WHERE NOT EXISTS (SELECT FROM market.stocks k WHERE k.stock_code = j.code)
 )
-SELECT '{dataset}.code_is_known', 'flag', stock_code, time, format('%s is in no stock master', stock_code)
+SELECT '{dataset}.code_is_known', 'flag', code, time, format('%s is in no stock master', code)
 FROM unknown
 UNION ALL
 SELECT '{dataset}.code_is_known', 'gate', NULL, NULL,
@@ -17,4 +18,4 @@ WHERE u.n > 0.01 * j.n
 UNION ALL
 SELECT '{dataset}.code_is_known', 'note', NULL, NULL,
        'codes were not compared with the stock master: it has no master of these sessions or before'
-WHERE EXISTS (SELECT FROM staged, first WHERE staged.time < first.time OR first.time IS NULL)
+WHERE EXISTS (SELECT FROM staged_times t, first WHERE t.time < first.time OR first.time IS NULL OR NOT {can_know})

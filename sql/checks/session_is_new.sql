@@ -6,7 +6,7 @@ FROM (
            count(*) FILTER (WHERE ({same_a}) IS NOT DISTINCT FROM ({same_b})) AS same
     FROM seams s
     JOIN around a ON a.time = s.time
-    JOIN around b ON b.time = s.prev_time AND b.stock_code = a.stock_code
+    JOIN around b ON b.time = s.prev_time AND {same_key}
     WHERE {traded_a}
     GROUP BY s.time, s.prev_time
 ) AS compared

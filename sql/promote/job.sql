@@ -5,7 +5,7 @@
 --   staged    its rows, without the sessions that better data in production hold back
 -- What stands in braces is filled in by promote: a table made by load, names and expressions of the static list.
 CREATE TEMP TABLE job ON COMMIT DROP AS
-SELECT b.batch_id, b.dataset, b.source, b.from_time, b.to_time, b.names, b.finality,
+SELECT b.batch_id, b.dataset, b.source, b.from_time, b.to_time, b.names, b.finality, b.value_unit,
        string_to_array(split_part(b.scope, '/', 1), ',') AS markets
 FROM ops.batches b
 WHERE b.batch_id = {batch};

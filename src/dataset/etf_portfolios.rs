@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, code_is_known, must};
 use super::stocks::is_readable;
 use super::{Column, Dataset, Kind};
 use crate::market::{Decimal, Isin, StockCode};
@@ -36,11 +36,26 @@ pub static DATASET: Dataset = Dataset {
     code: "etf_code",
     expects: Some("h.security_type = 'ETF'"),
     row_rules: record::rules_of::<Share>,
-    batch_rules: &[],
+    batch_rules: &BATCH_RULES,
     check: record::check::<Share>,
     check_group: None,
-    queries: &[],
-    holes: &[],
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/lists_are_there.sql"),
+        include_str!("../../sql/checks/list_keeps_its_size.sql"),
+        include_str!("../../sql/checks/weights_add_up.sql"),
+        include_str!("../../sql/checks/part_is_known.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[
+        ("missing_session", "flag"),
+        ("size_severity", "flag"),
+        ("size_share", "0.2"),
+        ("leveraged", "component_id ~ '^(KR4|FUT:)' OR quantity < 0 OR weight < 0"),
+        ("own", "staged"),
+        ("known", "etf_code"),
+        ("can_know", "EXISTS (SELECT FROM market.stocks WHERE security_type = 'ETF')"),
+    ],
 };
 
 /// A component of a portfolio as a source writes it.
@@ -170,6 +185,43 @@ fn is_good(id: &str) -> bool {
         && id.trim() == id
         && (!like_an_isin || id.starts_with("CASH") || Isin::parse(bytes).is_some())
 }
+
+static BATCH_RULES: [Rule; 6] = [
+    batch(
+        "etf-portfolios.session_is_there",
+        Severity::Flag,
+        "a session of the range has no portfolio",
+        "Portfolios are published for each session; kdata due lists it until it is here.",
+    ),
+    batch(
+        "etf-portfolios.lists_are_there",
+        Severity::Gate,
+        "the number of ETFs moved by more than 2 % and 10",
+        "Compared with the previous calendar session, where both claim all ETFs.",
+    ),
+    batch(
+        "etf-portfolios.list_keeps_its_size",
+        Severity::Flag,
+        "the number of components moved by more than a fifth and 10",
+        "Compared with the portfolios of the ETF before and after, within 45 days. A page that was lost shows here; an \
+         index that was reviewed as well.",
+    ),
+    batch(
+        "etf-portfolios.weights_add_up",
+        Severity::Flag,
+        "the weights are not about 100 per cent together",
+        "95 to 105 per cent pass: sources round, some leave out cash, and where not all weights are told, a smaller sum is \
+         right. Portfolios with derivatives or with negative quantities are not judged.",
+    ),
+    batch(
+        "etf-portfolios.part_is_known",
+        Severity::Flag,
+        "a domestic stock in a portfolio is not in the stock master",
+        "Flagged once for each code. ETFs held by ETFs, foreign shares, bonds and derivatives are in no master and are not \
+         judged.",
+    ),
+    code_is_known("etf-portfolios.code_is_known"),
+];
 
 #[cfg(test)]
 mod tests {

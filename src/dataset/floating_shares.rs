@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, code_is_known, must, snapshot_is_there};
 use super::{Column, Dataset, Kind};
 use crate::market::{Decimal, StockCode};
 
@@ -28,11 +28,15 @@ pub static DATASET: Dataset = Dataset {
     code: "stock_code",
     expects: Some("h.security_type NOT IN ('ETF', 'ETN')"),
     row_rules: record::rules_of::<Float>,
-    batch_rules: &[],
+    batch_rules: &BATCH_RULES,
     check: record::check::<Float>,
     check_group: None,
-    queries: &[],
-    holes: &[],
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/listed_agrees.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[("missing_session", "note"), ("own", "staged"), ("known", "stock_code"), ("can_know", "true")],
 };
 
 /// The floating shares of one name.
@@ -144,6 +148,18 @@ impl Record for Float {
         })
     }
 }
+
+static BATCH_RULES: [Rule; 3] = [
+    snapshot_is_there("floating-shares.session_is_there"),
+    batch(
+        "floating-shares.listed_agrees",
+        Severity::Flag,
+        "the listed shares are others elsewhere, or more shares float than are listed there",
+        "Compared with the capitalisation of the same session, or else with the stock master, within 1 % and the thousand \
+         shares that sources count in. More than a tenth of the names stop the batch: a unit is wrong.",
+    ),
+    code_is_known("floating-shares.code_is_known"),
+];
 
 #[cfg(test)]
 mod tests {

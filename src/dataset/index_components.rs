@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, code_is_known, must, snapshot_is_there};
 use super::{Column, Dataset, Kind};
 use crate::market::{Decimal, IndexCode, StockCode};
 
@@ -27,11 +27,27 @@ pub static DATASET: Dataset = Dataset {
     code: "index_code",
     expects: None,
     row_rules: record::rules_of::<Member>,
-    batch_rules: &[],
+    batch_rules: &BATCH_RULES,
     check: record::check::<Member>,
     check_group: None,
-    queries: &[],
-    holes: &[],
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/members_are_all.sql"),
+        include_str!("../../sql/checks/list_keeps_its_size.sql"),
+        include_str!("../../sql/checks/few_are_replaced.sql"),
+        include_str!("../../sql/checks/weights_add_up.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[
+        ("missing_session", "note"),
+        ("size_severity", "flag"),
+        ("size_share", "0.1"),
+        ("same_row", "a.stock_code = b.stock_code"),
+        ("leveraged", "false"),
+        ("own", "staged"),
+        ("known", "stock_code"),
+        ("can_know", "true"),
+    ],
 };
 
 /// One member of an index on a session.
@@ -80,6 +96,37 @@ impl Record for Member {
         })
     }
 }
+
+static BATCH_RULES: [Rule; 6] = [
+    snapshot_is_there("index-components.session_is_there"),
+    batch(
+        "index-components.members_are_all",
+        Severity::Gate,
+        "an index of fixed size has another number of members",
+        "KOSPI 200 (1028) has 200 members and KOSDAQ 150 (2203) has 150, a few more or fewer around spin-offs, mergers and \
+         delistings: 195 to 205 and 145 to 155 pass.",
+    ),
+    batch(
+        "index-components.list_keeps_its_size",
+        Severity::Flag,
+        "the number of members moved by more than a tenth and 10",
+        "Compared with the snapshots of the index before and after, within 45 days. A page that was lost shows here.",
+    ),
+    batch(
+        "index-components.few_are_replaced",
+        Severity::Flag,
+        "more than a fifth of the members are others than before",
+        "Compared with the snapshots of the index before and after, within 45 days. Regular reviews of KOSPI 200 replace \
+         about ten members; narrow themes may replace more.",
+    ),
+    batch(
+        "index-components.weights_add_up",
+        Severity::Flag,
+        "the weights are not about 100 per cent together",
+        "95 to 105 per cent pass: sources round, and where not all weights are told, a smaller sum is right.",
+    ),
+    code_is_known("index-components.code_is_known"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{GroupRule, RowRule, Rule, Scope, Severity, must};
+use super::rule::{GroupRule, RowRule, Rule, Scope, Severity, batch, code_is_known, must};
 use super::{Column, Dataset, Kind};
 use crate::market::{Investor, StockCode};
 
@@ -35,11 +35,29 @@ pub static DATASET: Dataset = Dataset {
          WHERE o.stock_code = h.stock_code AND o.time = t.time AND o.volume = 0)",
     ),
     row_rules: record::rules_of::<Flow>,
-    batch_rules: &[],
+    batch_rules: &BATCH_RULES,
     check: record::check::<Flow>,
     check_group: Some(record::check_group::<Flow>),
-    queries: &[],
-    holes: &[],
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/names_are_whole.sql"),
+        include_str!("../../sql/checks/session_is_new.sql"),
+        include_str!("../../sql/checks/within_volume.sql"),
+        include_str!("../../sql/checks/values_have_their_unit.sql"),
+        include_str!("../../sql/checks/buys_are_the_volume.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[
+        ("missing_session", "flag"),
+        ("traded_a", "coalesce(a.net_volume, 0) <> 0"),
+        ("same_key", "b.stock_code = a.stock_code AND b.investor_type = a.investor_type"),
+        ("same_a", "a.buy_volume, a.sell_volume, a.buy_value, a.sell_value, a.net_volume, a.net_value"),
+        ("same_b", "b.buy_volume, b.sell_volume, b.buy_value, b.sell_value, b.net_volume, b.net_value"),
+        ("share", "0.2"),
+        ("own", "staged"),
+        ("known", "stock_code"),
+        ("can_know", "true"),
+    ],
 };
 
 /// What one kind of investor traded of one name in one session. Volumes in single shares, values in KRW.
@@ -240,6 +258,51 @@ impl Record for Flow {
         })
     }
 }
+
+static BATCH_RULES: [Rule; 7] = [
+    batch(
+        "investor-trading.session_is_there",
+        Severity::Flag,
+        "a session of the range has no row",
+        "Every session of the calendar within the batch's range should have rows; kdata due lists it until it has.",
+    ),
+    batch(
+        "investor-trading.names_are_whole",
+        Severity::Gate,
+        "the number of names moved by more than 5 % and 10",
+        "Compared with the previous calendar session, where both claim all names. Names without trades may have no row.",
+    ),
+    batch(
+        "investor-trading.session_is_new",
+        Severity::Gate,
+        "the session copies the one before",
+        "All amounts of more than a fifth of the rows with a net volume equal those of the previous session: the source \
+         answered with yesterday's data.",
+    ),
+    batch(
+        "investor-trading.within_volume",
+        Severity::Flag,
+        "one kind of investor traded more than was traded in all",
+        "Compared with volume and value of ohlcv of the same session where it is in production. More than 1 % of the rows \
+         and 10 stop the batch: a unit is wrong, or it is another session.",
+    ),
+    batch(
+        "investor-trading.values_have_their_unit",
+        Severity::Gate,
+        "net value over net volume is not near the close",
+        "Of a session's rows with at least 1,000 shares net, the middle one must lie between half and twice the close of \
+         ohlcv in production. Sources give values in KRW, thousand or million KRW: a unit that was not applied shows here.",
+    ),
+    batch(
+        "investor-trading.buys_are_the_volume",
+        Severity::Flag,
+        "what everybody bought is not the day's volume",
+        "Foreigners, institutions, other corporations and individuals together, against ohlcv of the same session where it \
+         is in production: one remark a session, when more than 1 % of the names differ. Sources may leave off-hours trades \
+         out.",
+    ),
+    code_is_known("investor-trading.code_is_known"),
+];
 
 #[cfg(test)]
 mod tests {

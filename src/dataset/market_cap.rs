@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, code_is_known, must};
 use super::{Column, Dataset, Kind};
 use crate::market::StockCode;
 
@@ -46,6 +46,10 @@ pub static DATASET: Dataset = Dataset {
         ("traded_a", "true"),
         ("same_a", "a.market_cap, a.listed_shares"),
         ("same_b", "b.market_cap, b.listed_shares"),
+        ("same_key", "b.stock_code = a.stock_code"),
+        ("own", "staged"),
+        ("known", "stock_code"),
+        ("can_know", "true"),
         ("share", "0.5"),
         ("in_scope", "cardinality(job.markets) = 3"),
     ],
@@ -112,11 +116,6 @@ impl Record for Cap {
     }
 }
 
-/// A rule that promote checks.
-const fn batch(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
-}
-
 static BATCH_RULES: [Rule; 9] = [
     batch(
         "market-cap.session_is_there",
@@ -168,13 +167,7 @@ static BATCH_RULES: [Rule; 9] = [
         "a name has a row that it had not in the previous session",
         "Listed, or resumed. Not judged where the source drops names without trades.",
     ),
-    batch(
-        "market-cap.code_is_known",
-        Severity::Flag,
-        "the code is not in the stock master",
-        "Flagged once for each code; more than 1 % of the codes stop the batch. While the master is empty, or for \
-         sessions before its first, one remark for the batch.",
-    ),
+    code_is_known("market-cap.code_is_known"),
 ];
 
 #[cfg(test)]

@@ -192,6 +192,46 @@ mod tests {
         }
     }
 
+    /// What promote fills in for every dataset.
+    const HOLES: [&str; 6] = ["dataset", "code", "slice", "within", "days", "table"];
+
+    #[test]
+    fn queries_are_filled_and_say_what_is_explained() {
+        for dataset in ALL {
+            let mut said: Vec<&str> = Vec::new();
+            for query in dataset.queries {
+                for hole in
+                    query.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(hole, _)| hole)
+                {
+                    let is_filled =
+                        HOLES.contains(&hole) || dataset.holes.iter().any(|(name, _)| *name == hole);
+                    let is_sql = hole.bytes().any(|b| !b.is_ascii_lowercase() && b != b'_');
+                    assert!(is_filled || is_sql, "{}: {{{hole}}} in {query}", dataset.name);
+                }
+                let own = format!("'{}.", dataset.name);
+                for mark in ["'{dataset}.", own.as_str()] {
+                    said.extend(query.split(mark).skip(1).filter_map(|rest| rest.split('\'').next()));
+                }
+            }
+            for rule in &said {
+                let name = format!("{}.{rule}", dataset.name);
+                assert!(dataset.batch_rules.iter().any(|r| r.name == name), "{name} is not explained");
+            }
+            // Rules that no query checks are checked by promote's own code.
+            let by_code = [
+                "ohlcv.base_follows_close",
+                "ohlcv.bases_follow_closes",
+                "stocks.few_are_delisted",
+                "stocks.name_is_gone",
+            ];
+            for rule in dataset.batch_rules {
+                let is_said =
+                    said.iter().any(|said| rule.name.split_once('.').is_some_and(|(_, own)| own == *said));
+                assert!(is_said || by_code.contains(&rule.name), "{} is checked by nobody", rule.name);
+            }
+        }
+    }
+
     #[test]
     fn rules_are_named_after_their_dataset_and_explain_themselves() {
         let mut names = HashSet::new();

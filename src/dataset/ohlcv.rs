@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Facts, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, code_is_known, must};
 use super::{Column, Dataset, Kind};
 use crate::market::tick::{Grid, HALF_TICKS_FROM};
 use crate::market::{Market, SecurityType, StockCode, limit, tick};
@@ -63,6 +63,10 @@ pub static DATASET: Dataset = Dataset {
         ("traded_a", "a.volume > 0"),
         ("same_a", "a.open, a.high, a.low, a.close, a.volume, a.value"),
         ("same_b", "b.open, b.high, b.low, b.close, b.volume, b.value"),
+        ("same_key", "b.stock_code = a.stock_code"),
+        ("own", "staged"),
+        ("known", "stock_code"),
+        ("can_know", "true"),
         ("share", "0.2"),
         ("in_scope", "b.market = ANY (job.markets)"),
     ],
@@ -309,11 +313,6 @@ fn beyond_limits(bar: &Bar, facts: &Facts) -> Option<Severity> {
     }
 }
 
-/// A rule that promote checks.
-const fn batch(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
-}
-
 static BATCH_RULES: [Rule; 8] = [
     batch(
         "ohlcv.session_is_there",
@@ -365,13 +364,7 @@ static BATCH_RULES: [Rule; 8] = [
         "a name has a row that it had not in the previous session",
         "Listed, or resumed. Not judged where the source drops names without trades.",
     ),
-    batch(
-        "ohlcv.code_is_known",
-        Severity::Flag,
-        "the code is not in the stock master",
-        "Flagged once for each code; more than 1 % of the codes stop the batch. While the master is empty, or for \
-         sessions before its first, one remark for the batch: run `kdata extract stocks` for these sessions first.",
-    ),
+    code_is_known("ohlcv.code_is_known"),
 ];
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use chrono::{NaiveDateTime, TimeDelta};
 
 use super::record::{self, Facts, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, code_is_known, must};
 use super::{Column, Dataset, Kind};
 use crate::market::{Day, StockCode};
 
@@ -34,11 +34,29 @@ pub static DATASET: Dataset = Dataset {
          WHERE o.stock_code = h.stock_code AND o.time = t.time AND o.open IS NULL)",
     ),
     row_rules: record::rules_of::<MinuteBar>,
-    batch_rules: &[],
+    batch_rules: &BATCH_RULES,
     check: record::check::<MinuteBar>,
     check_group: None,
-    queries: &[],
-    holes: &[],
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/names_are_whole.sql"),
+        include_str!("../../sql/checks/session_is_new.sql"),
+        include_str!("../../sql/checks/within_day.sql"),
+        include_str!("../../sql/checks/volume_is_of_day.sql"),
+        include_str!("../../sql/checks/session_is_its_own.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[
+        ("missing_session", "flag"),
+        ("traded_a", "true"),
+        ("same_key", "b.stock_code = a.stock_code"),
+        ("same_a", "a.bars, a.low, a.high, a.volume"),
+        ("same_b", "b.bars, b.low, b.high, b.volume"),
+        ("share", "0.2"),
+        ("own", "(SELECT d.* FROM around d JOIN staged_times t ON t.time = d.time)"),
+        ("known", "stock_code"),
+        ("can_know", "true"),
+    ],
 };
 
 /// One minute bar. A minute without trades has no bar: fillers of a source (volume 0) are left out.
@@ -185,6 +203,52 @@ fn until_close(bar: &MinuteBar, facts: &Facts) -> Option<Option<i64>> {
     let left = (hours.close - time).max(TimeDelta::zero()).num_minutes();
     Some((time >= hours.open && time <= hours.close).then_some(left))
 }
+
+static BATCH_RULES: [Rule; 7] = [
+    batch(
+        "ohlcv-minute.session_is_there",
+        Severity::Flag,
+        "a session of the range has no row",
+        "Every session of the calendar within the batch's range should have rows; kdata due lists it until it has. Sources \
+         keep minutes for about a year.",
+    ),
+    batch(
+        "ohlcv-minute.names_are_whole",
+        Severity::Gate,
+        "the number of names with trades moved by more than 5 % and 10",
+        "Compared with the previous calendar session, where both claim all names.",
+    ),
+    batch(
+        "ohlcv-minute.session_is_new",
+        Severity::Gate,
+        "the session copies the one before",
+        "Number of bars, low, high and volume of more than a fifth of the names equal those of the previous session: the \
+         source answered with yesterday's data.",
+    ),
+    batch(
+        "ohlcv-minute.within_day",
+        Severity::Flag,
+        "minutes lie beyond the day's low and high, or the day had no trades",
+        "Compared with ohlcv of the same session where it is in production. Consolidated feeds (NXT) and adjusted prices \
+         show here.",
+    ),
+    batch(
+        "ohlcv-minute.volume_is_of_day",
+        Severity::Flag,
+        "the minutes make more than the day's volume, or less than half of it",
+        "Compared with ohlcv of the same session where it is in production. A running total taken for the minute's volume, \
+         or a consolidated feed, makes more. Less is noted: block and off-hours trades are in no minute, and minutes \
+         may be missing.",
+    ),
+    batch(
+        "ohlcv-minute.session_is_its_own",
+        Severity::Gate,
+        "the minutes contradict the daily bars for more than a fifth of the names",
+        "By within_day and volume_is_of_day. So many are no accident: another day's data, adjusted prices, a consolidated \
+         feed, half a session.",
+    ),
+    code_is_known("ohlcv-minute.code_is_known"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -91,6 +91,39 @@ pub struct Finding {
     pub severity: Severity,
 }
 
+/// A rule that promote checks.
+pub(super) const fn batch(
+    name: &'static str,
+    severity: Severity,
+    says: &'static str,
+    why: &'static str,
+) -> Rule {
+    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
+}
+
+/// The batch rule about codes that no master knows, which datasets share.
+pub(super) const fn code_is_known(name: &'static str) -> Rule {
+    batch(
+        name,
+        Severity::Flag,
+        "the code is not in the stock master",
+        "Flagged once for each code; more than 1 % of the codes stop the batch. While the master is empty, or for \
+         sessions before its first, one remark for the batch: run `kdata extract stocks` for these sessions first. \
+         ETFs are compared once a master lists some.",
+    )
+}
+
+/// The batch rule about sessions without a snapshot, which datasets share.
+pub(super) const fn snapshot_is_there(name: &'static str) -> Rule {
+    batch(
+        name,
+        Severity::Note,
+        "a session of the range has no row",
+        "What is read now and then stands until it is read again: a missing session is no gap. Many sources give the \
+         present state only.",
+    )
+}
+
 /// Breaks with a reject unless the condition holds.
 pub fn must(holds: bool) -> Option<Severity> {
     (!holds).then_some(Severity::Reject)

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, code_is_known, must, snapshot_is_there};
 use super::stocks::is_readable;
 use super::{Column, Dataset, Kind};
 use crate::market::StockCode;
@@ -25,11 +25,26 @@ pub static DATASET: Dataset = Dataset {
     code: "stock_code",
     expects: Some("h.security_type NOT IN ('ETF', 'ETN') AND h.market <> 'KONEX'"),
     row_rules: record::rules_of::<Leaf>,
-    batch_rules: &[],
+    batch_rules: &BATCH_RULES,
     check: record::check::<Leaf>,
     check_group: None,
-    queries: &[],
-    holes: &[],
+    queries: &[
+        include_str!("../../sql/checks/session_is_there.sql"),
+        include_str!("../../sql/checks/scheme_is_whole.sql"),
+        include_str!("../../sql/checks/list_keeps_its_size.sql"),
+        include_str!("../../sql/checks/few_are_replaced.sql"),
+        include_str!("../../sql/checks/code_has_one_name.sql"),
+        include_str!("../../sql/checks/code_is_known.sql"),
+    ],
+    holes: &[
+        ("missing_session", "note"),
+        ("size_severity", "gate"),
+        ("size_share", "0.02"),
+        ("same_row", "a.stock_code = b.stock_code AND a.sector_code = b.sector_code"),
+        ("own", "staged"),
+        ("known", "stock_code"),
+        ("can_know", "true"),
+    ],
 };
 
 /// A sector row as a source writes it. One leaf a name and scheme; a source with several levels (large, middle,
@@ -119,6 +134,38 @@ impl Record for Leaf {
         })
     }
 }
+
+static BATCH_RULES: [Rule; 6] = [
+    snapshot_is_there("sectors.session_is_there"),
+    batch(
+        "sectors.scheme_is_whole",
+        Severity::Gate,
+        "the batch was asked for some names or markets only",
+        "The rows of a scheme replace what stands there of it on the session: some of its names would remove the others. \
+         Extract sectors without --codes and --market.",
+    ),
+    batch(
+        "sectors.list_keeps_its_size",
+        Severity::Gate,
+        "the number of classified names moved by more than 2 % and 10",
+        "Compared with the snapshots of the scheme before and after, within 45 days. A half-read file or a lost market \
+         shows here.",
+    ),
+    batch(
+        "sectors.few_are_replaced",
+        Severity::Flag,
+        "more than a fifth of the names are in another sector than before",
+        "Compared with the snapshots of the scheme before and after, within 45 days. KRX revises its sectors now and then \
+         (2024 for the last time); else a column was read for another.",
+    ),
+    batch(
+        "sectors.code_has_one_name",
+        Severity::Flag,
+        "a sector code has two names on one session",
+        "Names of sectors are revised, codes with them; on one session a code has one name.",
+    ),
+    code_is_known("sectors.code_is_known"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::record::{self, Fields, Malformed, Record, RowWriter, required};
-use super::rule::{RowRule, Rule, Scope, Severity, must};
+use super::rule::{RowRule, Rule, Scope, Severity, batch, must};
 use super::{Column, Dataset, Kind};
 use crate::market::{Isin, Market, SecurityType, StockCode};
 
@@ -199,11 +199,6 @@ impl Record for Listing {
             listed_shares: fields.number(12)?,
         })
     }
-}
-
-/// A rule that promote checks.
-const fn batch(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
 }
 
 static BATCH_RULES: [Rule; 6] = [

@@ -7,7 +7,7 @@ mod snapshots;
 
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 
@@ -28,6 +28,10 @@ const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql
 const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
 const CODES_ARE_THERE: &str = include_str!("../../../sql/checks/codes_are_there.sql");
+const AROUND_MINUTES: &str = include_str!("../../../sql/promote/around_minutes.sql");
+const AROUND_LISTS: &str = include_str!("../../../sql/promote/around_lists.sql");
+/// How far a list's neighbours may lie away, as in slices.sql.
+const NEIGHBOURS_WITHIN: Days = Days::new(45);
 /// How long a promote waits for whoever else holds something that it needs, besides another promote.
 const LOCK_WAIT: &str = "30s";
 
@@ -304,6 +308,7 @@ fn fill(statement: &str, batch: &Batch) -> String {
     let columns = batch.dataset.header();
     let session = batch.dataset.session_of(TIME);
     let slice = if let Kind::Snapshot { slice } = batch.dataset.kind { slice } else { batch.dataset.code };
+    let days = format!("BETWEEN DATE '{}' AND DATE '{}'", batch.range.0, batch.range.1);
     let mut text = statement.to_owned();
     let own = [
         ("staging", staging.as_str()),
@@ -315,6 +320,7 @@ fn fill(statement: &str, batch: &Batch) -> String {
         ("code", batch.dataset.code),
         ("slice", slice),
         ("within", &within(batch, TIME)),
+        ("days", &days),
     ];
     for (hole, value) in own.iter().chain(batch.dataset.holes) {
         text = text.replace(&format!("{{{hole}}}"), value);
@@ -373,20 +379,26 @@ async fn look_around(transaction: &Transaction<'_>, batch: &Batch) -> Result<()>
     let doing = failed("cannot look at the sessions beside the batch");
     transaction.batch_execute(SEAMS).await.map_err(&doing)?;
     let around = match batch.dataset.kind {
-        // Nothing of a session is judged by the minutes of the one before, and lists know their neighbours.
-        Kind::Series if batch.dataset.is_intraday() => return Ok(()),
-        Kind::Snapshot { .. } => return Ok(()),
+        Kind::Series if batch.dataset.is_intraday() => AROUND_MINUTES,
         Kind::Series => AROUND_SERIES,
         Kind::Master => AROUND_MASTER,
+        Kind::Snapshot { .. } => AROUND_LISTS,
     };
-    let beside: Vec<String> = transaction
-        .query("SELECT time FROM beside ORDER BY time", &[])
-        .await
-        .map_err(&doing)?
-        .iter()
-        .map(|row| format!("DATE '{}'", row.get::<_, NaiveDate>(0)))
-        .collect();
-    let around = around.replace("{beside}", &format!("ARRAY[{}]::date[]", beside.join(", ")));
+    let rows = transaction.query("SELECT time FROM beside ORDER BY time", &[]).await.map_err(&doing)?;
+    let beside: Vec<NaiveDate> = rows.iter().map(|row| row.get(0)).collect();
+    let dates = beside.iter().map(|day| format!("DATE '{day}'")).collect::<Vec<_>>().join(", ");
+    let minutes = beside.iter().map(|day| {
+        format!(
+            "UNION ALL SELECT stock_code, {{session}}, count(*), min(low), max(high), sum(volume)::bigint \
+             FROM market.{{table}} WHERE {} GROUP BY 1, 2",
+            batch.dataset.within(TIME, (*day, *day))
+        )
+    });
+    let (from, to) = (batch.range.0 - NEIGHBOURS_WITHIN, batch.range.1 + NEIGHBOURS_WITHIN);
+    let around = around
+        .replace("{beside}", &format!("ARRAY[{dates}]::date[]"))
+        .replace("{minutes_beside}", &minutes.collect::<Vec<_>>().join(" "))
+        .replace("{days_beside}", &format!("BETWEEN DATE '{from}' AND DATE '{to}'"));
     transaction.batch_execute(&fill(&around, batch)).await.map_err(&doing)
 }
 
