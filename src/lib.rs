@@ -41,7 +41,8 @@
 //!   `dataset/mod.rs`, a line in `db/migrate.rs`; and a function in each source that serves it.
 //! - A source: `source/<name>.rs`; its variant, its place in `PREFERENCE` and its arms in `source/mod.rs`; over HTTP, a
 //!   [`source::http::Vendor`] that signs and judges, and a fake of it in `tests/vendors/` for the fault matrix.
-//! - A rule of a row: an entry in its record's `RULES` and a row in the test table below it.
+//! - A rule of a row: an entry in its record's `RULES` and a row in the test table below it; of the rows of one name
+//!   and session, in its `GROUP_RULES`.
 //! - A rule that needs neighbours: an entry in the dataset's batch rules and a file in `sql/checks/`.
 //! - A report: a file in `sql/report/` and a function in `stage/report.rs`.
 //! - A subcommand: `cli/<name>.rs`, `stage/<name>.rs`, and three lines in the two `mod.rs`.

@@ -268,6 +268,15 @@ fn codes_that_did_not_come_hold_a_batch(db: &Db) {
     run.fails(3, &["batch.codes_are_there", "2 of 152 codes did not come", "--force"]);
     db.kdata("explain batch.codes_are_there").ok();
     db.kdata(&format!("promote --batch {batch} --max-missing 2%")).ok();
+    // Of two sessions, a code lacks one.
+    let days = Made { range: DAYS, ..self::made("floating-shares") };
+    lines.pop();
+    lines.retain(|line| !line.contains("900000"));
+    lines.extend(["#missing what=000010,2026-01-06 reason=x", "#missing what=000020,2026-01-06 reason=x"]);
+    let (batch, _) = promoted(db, &days.stream(&lines));
+    let told = remarks(db, &batch);
+    let says = "2 of 150 codes did not come, on 2 of their 4 sessions, e.g. 000010 (x)";
+    assert!(told.iter().any(|r| r.starts_with("flag") && r.contains(says)), "{told:?}");
     // None came at all.
     let (_, run) = refused(db, &made.stream(&["#missing what=900000 reason=timeout"]));
     run.fails(3, &["1 of 1 codes did not come"]);

@@ -154,8 +154,8 @@ pub static CODES_ARE_THERE: Rule = Rule {
     scope: Scope::Batch,
     says: "codes that were asked for did not come",
     why: "A source that is asked code by code may fail on some: they stand in the stream as #missing, extract ends with \
-          exit 7, and a rerun asks for the rest. More than 1 % of the codes (kdata promote --max-missing) hold the batch, \
-          so that half a market never looks like a whole one; fewer are flagged.",
+          exit 7, and a rerun asks for the rest. More than 1 % of the codes (kdata promote --max-missing), session by \
+          session, hold the batch, so that half a market never looks like a whole one; fewer are flagged.",
     shows: &[],
 };
 

@@ -2,7 +2,8 @@
 
 use tokio_postgres::Transaction;
 
-use super::{Batch, check, fill};
+use super::Batch;
+use super::around::{check, fill};
 use crate::db::failed;
 use crate::db::ledger::Remark;
 use crate::db::merge::{Merge, Written};

@@ -2,15 +2,16 @@
 //! receipt and its sessions' status, or nothing.
 
 mod actions;
+mod around;
 mod masters;
 mod snapshots;
 
 use std::time::Duration;
 
-use chrono::{Days, NaiveDate};
-use tokio_postgres::types::ToSql;
+use chrono::NaiveDate;
 use tokio_postgres::{Client, Transaction};
 
+use self::around::{check, fill, look_around, within};
 use crate::dataset::rule::BETTER_IS_THERE;
 use crate::dataset::{self, Dataset, Kind, TIME};
 use crate::db::ledger::{self, About, Remark, Run};
@@ -23,15 +24,8 @@ use crate::stream::Counts;
 
 const JOB: &str = include_str!("../../../sql/promote/job.sql");
 const HELD: &str = include_str!("../../../sql/promote/held.sql");
-const SEAMS: &str = include_str!("../../../sql/promote/seams.sql");
-const AROUND_SERIES: &str = include_str!("../../../sql/promote/around_series.sql");
-const AROUND_MASTER: &str = include_str!("../../../sql/promote/around_master.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
 const CODES_ARE_THERE: &str = include_str!("../../../sql/checks/codes_are_there.sql");
-const AROUND_MINUTES: &str = include_str!("../../../sql/promote/around_minutes.sql");
-const AROUND_LISTS: &str = include_str!("../../../sql/promote/around_lists.sql");
-/// How far a list's neighbours may lie away, as in slices.sql.
-const NEIGHBOURS_WITHIN: Days = Days::new(45);
 /// How long a promote waits for whoever else holds something that it needs, besides another promote.
 const LOCK_WAIT: &str = "30s";
 
@@ -301,40 +295,6 @@ async fn earlier(transaction: &Transaction<'_>, batch: &Batch) -> Result<Receipt
     })
 }
 
-/// Fills the holes of a statement with names of the program and the batch's number: never with input.
-fn fill(statement: &str, batch: &Batch) -> String {
-    let staging = format!("staging.b{}", batch.id);
-    let id = batch.id.to_string();
-    let columns = batch.dataset.header();
-    let session = batch.dataset.session_of(TIME);
-    let slice = if let Kind::Snapshot { slice } = batch.dataset.kind { slice } else { batch.dataset.code };
-    let days = format!("BETWEEN DATE '{}' AND DATE '{}'", batch.range.0, batch.range.1);
-    let mut text = statement.to_owned();
-    let own = [
-        ("staging", staging.as_str()),
-        ("batch", &id),
-        ("dataset", batch.dataset.name),
-        ("table", batch.dataset.table),
-        ("columns", &columns),
-        ("session", &session),
-        ("code", batch.dataset.code),
-        ("slice", slice),
-        ("within", &within(batch, TIME)),
-        ("days", &days),
-    ];
-    for (hole, value) in own.iter().chain(batch.dataset.holes) {
-        text = text.replace(&format!("{{{hole}}}"), value);
-    }
-    text
-}
-
-/// The batch's range as a condition, with the dates written out: made of dates, never of input. With the range in a
-/// subquery, TimescaleDB 2.28.3 now and then skipped every chunk in a parallel plan (`ChunkAppend` with exclusion at
-/// run time): caught by counting, and avoided by excluding chunks while planning.
-fn within(batch: &Batch, time: &str) -> String {
-    batch.dataset.within(time, batch.range)
-}
-
 /// Takes the sessions out of the batch that production holds in better shape.
 async fn hold_back(
     transaction: &Transaction<'_>,
@@ -372,54 +332,6 @@ async fn hold_back(
         });
     }
     Ok((held, remarks))
-}
-
-/// Puts the rows of the sessions beside the batch's next to its own. Their dates are written out, as in [`within`].
-async fn look_around(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
-    let doing = failed("cannot look at the sessions beside the batch");
-    transaction.batch_execute(SEAMS).await.map_err(&doing)?;
-    let around = match batch.dataset.kind {
-        Kind::Series if batch.dataset.is_intraday() => AROUND_MINUTES,
-        Kind::Series => AROUND_SERIES,
-        Kind::Master => AROUND_MASTER,
-        Kind::Snapshot { .. } => AROUND_LISTS,
-    };
-    let rows = transaction.query("SELECT time FROM beside ORDER BY time", &[]).await.map_err(&doing)?;
-    let beside: Vec<NaiveDate> = rows.iter().map(|row| row.get(0)).collect();
-    let dates = beside.iter().map(|day| format!("DATE '{day}'")).collect::<Vec<_>>().join(", ");
-    let minutes = beside.iter().map(|day| {
-        format!(
-            "UNION ALL SELECT stock_code, {{session}}, count(*), min(low), max(high), sum(volume)::bigint \
-             FROM market.{{table}} WHERE {} GROUP BY 1, 2",
-            batch.dataset.within(TIME, (*day, *day))
-        )
-    });
-    let (from, to) = (batch.range.0 - NEIGHBOURS_WITHIN, batch.range.1 + NEIGHBOURS_WITHIN);
-    let around = around
-        .replace("{beside}", &format!("ARRAY[{dates}]::date[]"))
-        .replace("{minutes_beside}", &minutes.collect::<Vec<_>>().join(" "))
-        .replace("{days_beside}", &format!("BETWEEN DATE '{from}' AND DATE '{to}'"));
-    transaction.batch_execute(&fill(&around, batch)).await.map_err(&doing)
-}
-
-async fn check(transaction: &Transaction<'_>, query: &str) -> Result<Vec<Remark>> {
-    check_rows(transaction, query, &[]).await
-}
-
-async fn check_rows(
-    transaction: &Transaction<'_>,
-    query: &str,
-    values: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Remark>> {
-    let rows = transaction.query(query, values).await.map_err(failed("cannot check the batch"))?;
-    let remark = |row: &tokio_postgres::Row| Remark {
-        rule: row.get(0),
-        severity: row.get(1),
-        stock_code: row.get(2),
-        time: row.get(3),
-        message: row.get(4),
-    };
-    Ok(rows.iter().map(remark).collect())
 }
 
 /// Stops at a gate, keeping what was found; with `--force` the gates are told instead.

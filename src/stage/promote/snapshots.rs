@@ -4,7 +4,8 @@
 use chrono::NaiveDate;
 use tokio_postgres::Transaction;
 
-use super::{Batch, Options, check_rows, fill, provided, within};
+use super::around::{check_rows, fill, within};
+use super::{Batch, Options, provided};
 use crate::dataset::rule::{BETTER_IS_THERE, LIST_IS_WHOLE};
 use crate::dataset::{Dataset, TIME};
 use crate::db::failed;
