@@ -54,7 +54,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KDATA_KIWOOM_APP_KEY", "app key of Kiwoom REST"),
     ("KDATA_KIWOOM_SECRET_KEY", "secret key of Kiwoom REST"),
     ("KDATA_KIWOOM_URL", "another base URL of Kiwoom"),
-    ("KDATA_KIWOOM_RATE", "calls a second of all operations together (3); each has 1 at most"),
+    ("KDATA_KIWOOM_RATE", "calls a second of all operations together (3); each one has a third of it"),
     ("KDATA_KRX_OPENAPI_KEY", "key of KRX OPEN API"),
     ("KDATA_KRX_OPENAPI_URL", "another base URL of KRX OPEN API"),
     ("KDATA_KRX_OPENAPI_RATE", "calls a second (2)"),

@@ -122,7 +122,7 @@ fn body(vendor: &Vendor, request: &Request) -> Vec<u8> {
 fn work(vendor: &Vendor, url: &str) -> Work {
     let mut work = Work::new();
     (vendor.env)(&mut work, url);
-    work.set("KDATA_RETRY_PAUSE", "0.02").set("KDATA_HTTP_TIMEOUT", "0.5");
+    work.set("KDATA_RETRY_PAUSE", "0.02").set("KDATA_HTTP_TIMEOUT", "1");
     work
 }
 
@@ -241,6 +241,7 @@ matrices! {
     faults_of_krx_openapi "krx-openapi"
     faults_of_infomax "infomax"
     faults_of_krx "krx"
+    faults_of_kiwoom "kiwoom"
 }
 
 #[test]

@@ -7,6 +7,7 @@
 pub mod csv;
 pub mod http;
 pub mod infomax;
+pub mod kiwoom;
 pub mod krx;
 pub mod krx_openapi;
 pub mod marcap;
@@ -188,6 +189,7 @@ impl<'a> Job<'a> {
 pub enum Source {
     Infomax,
     Krx,
+    Kiwoom,
     KrxOpenapi,
     Marcap,
     Csv,
@@ -195,23 +197,41 @@ pub enum Source {
 }
 
 /// All sources.
-pub const ALL: &[Source] =
-    &[Source::Infomax, Source::Krx, Source::KrxOpenapi, Source::Marcap, Source::Csv, Source::Sim];
+pub const ALL: &[Source] = &[
+    Source::Infomax,
+    Source::Kiwoom,
+    Source::Krx,
+    Source::KrxOpenapi,
+    Source::Marcap,
+    Source::Csv,
+    Source::Sim,
+];
 
 /// Which sources serve a dataset, best first: a lower one never overwrites a higher one's data of the same finality.
 const PREFERENCE: &[(&str, &[Source])] = &[
     ("stocks", &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim]),
-    ("ohlcv", &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim]),
+    (
+        "ohlcv",
+        &[
+            Source::Infomax,
+            Source::KrxOpenapi,
+            Source::Kiwoom,
+            Source::Krx,
+            Source::Marcap,
+            Source::Csv,
+            Source::Sim,
+        ],
+    ),
     (
         "market-cap",
         &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim],
     ),
     ("sectors", &[Source::Krx, Source::Csv, Source::Sim]),
     ("index-components", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
-    ("floating-shares", &[Source::Csv, Source::Sim]),
+    ("floating-shares", &[Source::Kiwoom, Source::Csv, Source::Sim]),
     ("etf-portfolios", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
-    ("ohlcv-minute", &[Source::Csv, Source::Sim]),
-    ("investor-trading", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
+    ("ohlcv-minute", &[Source::Kiwoom, Source::Csv, Source::Sim]),
+    ("investor-trading", &[Source::Infomax, Source::Kiwoom, Source::Krx, Source::Csv, Source::Sim]),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -230,6 +250,7 @@ impl Source {
         match self {
             Self::Infomax => "infomax",
             Self::Krx => "krx",
+            Self::Kiwoom => "kiwoom",
             Self::KrxOpenapi => "krx-openapi",
             Self::Marcap => "marcap",
             Self::Csv => "csv",
@@ -247,6 +268,7 @@ impl Source {
         match self {
             Self::Infomax => settings.infomax.key.is_some(),
             Self::Krx => settings.krx_is_on,
+            Self::Kiwoom => settings.kiwoom.key.is_some() && settings.kiwoom.secret.is_some(),
             Self::KrxOpenapi => settings.krx_openapi.key.is_some(),
             Self::Marcap => settings.marcap.is_some(),
             Self::Csv => settings.csv.folder.is_some(),
@@ -259,6 +281,7 @@ impl Source {
         match self {
             Self::Infomax => Some(&settings.infomax),
             Self::Krx => Some(&settings.krx),
+            Self::Kiwoom => Some(&settings.kiwoom),
             Self::KrxOpenapi => Some(&settings.krx_openapi),
             Self::Marcap | Self::Csv | Self::Sim => None,
         }
@@ -279,6 +302,7 @@ impl Source {
         match self {
             Self::Infomax => !matches!(dataset, "stocks" | "index-components"),
             Self::Krx => dataset == "etf-portfolios",
+            Self::Kiwoom => true,
             Self::KrxOpenapi | Self::Marcap | Self::Sim => false,
             // Files may lack the market and the kind of security, which a bar must have.
             Self::Csv => dataset == "ohlcv",
@@ -319,7 +343,11 @@ pub fn preferred(
 
 /// The rules that sources check on their own answers, beyond those of the datasets.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    std::iter::once(&ROW_READS).chain(marcap::RULES).chain(infomax::RULES).chain(krx::RULES)
+    std::iter::once(&ROW_READS)
+        .chain(marcap::RULES)
+        .chain(infomax::RULES)
+        .chain(krx::RULES)
+        .chain(kiwoom::RULES)
 }
 
 /// What every source checks while it reads its answers.
@@ -366,6 +394,8 @@ pub enum Opened<'a> {
     KrxOpenapi(Box<krx_openapi::Extract<'a>>),
     /// Name by name.
     Infomax(Box<infomax::Extract<'a>>),
+    /// Name by name, a broker.
+    Kiwoom(Box<kiwoom::Extract<'a>>),
 }
 
 impl<'a> Opened<'a> {
@@ -382,6 +412,7 @@ impl<'a> Opened<'a> {
         Ok(match source {
             Source::Infomax => Self::Infomax(Box::new(infomax::Extract::open(job)?)),
             Source::Krx => Self::Krx(Box::new(krx::Extract::open(job)?)),
+            Source::Kiwoom => Self::Kiwoom(Box::new(kiwoom::Extract::open(job)?)),
             Source::KrxOpenapi => Self::KrxOpenapi(Box::new(krx_openapi::Extract::open(job)?)),
             Source::Marcap => Self::Marcap(marcap::Extract::open(job).await?),
             Source::Csv => Self::Csv(Box::new(csv::Extract::open(job)?)),
@@ -395,6 +426,7 @@ impl<'a> Opened<'a> {
             Self::Marcap(_) | Self::Sim(_) => Plan { remark: ": local files".into(), ..Plan::default() },
             Self::Infomax(extract) => extract.plan(job),
             Self::Krx(extract) => extract.plan(job),
+            Self::Kiwoom(extract) => extract.plan(job),
             Self::KrxOpenapi(extract) => extract.plan(job),
             Self::Csv(extract) => extract.plan(),
         }
@@ -413,6 +445,7 @@ impl<'a> Opened<'a> {
         match self {
             Self::Infomax(extract) => extract.preamble(job),
             Self::Krx(extract) => extract.preamble(job),
+            Self::Kiwoom(extract) => extract.preamble(job),
             Self::KrxOpenapi(extract) => extract.preamble(job),
             Self::Marcap(extract) => extract.preamble(job),
             Self::Csv(extract) => extract.preamble(job),
@@ -425,6 +458,7 @@ impl<'a> Opened<'a> {
         match self {
             Self::Infomax(extract) => extract.write(job, writer).await,
             Self::Krx(extract) => extract.write(job, writer).await,
+            Self::Kiwoom(extract) => extract.write(job, writer).await,
             Self::KrxOpenapi(extract) => extract.write(job, writer).await,
             Self::Marcap(extract) => extract.write(job, writer),
             Self::Csv(extract) => extract.write(job, writer),

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 
 use super::{Job, Listing, Universe};
 use crate::error::{Error, Result};
-use crate::market::StockCode;
+use crate::market::{SecurityType, StockCode};
 use crate::stream::Writer;
 
 /// Who is asked for, and what came of whom.
@@ -21,6 +21,26 @@ pub struct Roll<'u> {
 }
 
 impl<'u> Roll<'u> {
+    /// Who is to be asked for, ascending: the names of the kinds that have the dataset, and those of `--codes` whatever
+    /// their kind.
+    pub fn of(job: &Job, universe: &'u Universe, has: impl Fn(SecurityType) -> bool) -> Self {
+        let has = |listing: &Listing| job.codes.is_some() || has(listing.kind);
+        let names = job.names(universe).into_iter().filter(|(_, listing)| has(listing));
+        Self::new(universe, names.map(|(code, _)| code).collect())
+    }
+
+    /// Marks the codes that nobody has; refuses where there is nobody at all.
+    pub fn open<W: Write>(&self, job: &Job, source: &str, writer: &mut Writer<W>) -> Result<()> {
+        if self.names.is_empty() && job.codes.is_none() {
+            let markets: Vec<_> = job.markets.iter().map(|market| market.as_str()).collect();
+            return Err(Error::Source {
+                what: format!("{source} knows no name of {} on these sessions", markets.join(", ")),
+                help: "leave those markets out (--market), or take another source".into(),
+            });
+        }
+        job.mark_missing(&self.names.iter().copied().collect(), writer)
+    }
+
     /// The roll of some names, ascending.
     pub fn new(universe: &'u Universe, names: Vec<StockCode>) -> Self {
         Self { universe, names, came: BTreeSet::new(), lacks_first: false }

@@ -24,7 +24,7 @@ pub use breaker::{Block, Breaker};
 pub use limit::{Limit, Quota, Used};
 pub use pages::Pages;
 pub use spool::{Spool, Worth, digest};
-pub use token::{Token, Tokens};
+pub use token::{Bearer, Token, Tokens};
 
 use self::spool::Unfinished;
 use super::{Job, Plan, Source};

@@ -5,9 +5,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{digest, private_folder};
 use crate::error::{Error, Result};
@@ -111,6 +114,49 @@ impl Tokens {
             fs::rename(&part, &self.path)
         };
         write().map_err(|e| Error::io(format!("cannot keep the token in {}", self.path.display()), e))
+    }
+}
+
+/// Calls that were under way while a token was renewed come back refused: that is no reason to renew it again.
+const JUST_RENEWED: Duration = Duration::from_secs(60);
+
+/// The token that a run's calls bear.
+#[derive(Debug)]
+pub struct Bearer {
+    tokens: Tokens,
+    /// And when it was renewed last.
+    current: Mutex<(Option<Secret>, Option<Instant>)>,
+}
+
+impl Bearer {
+    /// None yet.
+    pub fn new(tokens: Tokens) -> Self {
+        Self { tokens, current: Mutex::default() }
+    }
+
+    /// The token; the first call gets it.
+    pub async fn get(
+        &self,
+        issue: impl AsyncFnOnce(Option<DateTime<Utc>>) -> Result<Token>,
+    ) -> Result<Secret> {
+        let mut current = self.current.lock().await;
+        if let (Some(token), _) = &*current {
+            return Ok(token.clone());
+        }
+        let token = self.tokens.get(None, issue).await?.secret;
+        current.0 = Some(token.clone());
+        Ok(token)
+    }
+
+    /// Another token: this one was refused.
+    pub async fn renew(&self, issue: impl AsyncFnOnce(Option<DateTime<Utc>>) -> Result<Token>) -> Result<()> {
+        let mut current = self.current.lock().await;
+        if current.1.is_some_and(|at| at.elapsed() < JUST_RENEWED) {
+            return Ok(());
+        }
+        let token = self.tokens.get(current.0.as_ref(), issue).await?;
+        *current = (Some(token.secret), Some(Instant::now()));
+        Ok(())
     }
 }
 

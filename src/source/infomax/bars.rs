@@ -77,7 +77,7 @@ impl Extract<'_> {
     /// Bars or capitalisations of all sessions.
     pub(super) async fn bars<W: Write>(&self, job: &Job<'_>, writer: &mut Writer<W>) -> Result<()> {
         let universe = self.universe(writer).await?;
-        let roll = self.roll(&universe, |_| true, writer)?;
+        let roll = self.roll(&universe, writer)?;
         let names = roll.names().len();
         job.progress.planned(calls(names, job.sessions().len()) as u64);
         let mut window = Window { roll, rows: Rows::new(job.dataset) };
@@ -95,20 +95,23 @@ impl Extract<'_> {
         Ok(())
     }
 
-    /// The sessions of a range on which a name was not traded at all.
-    pub(super) async fn untraded(
-        &self,
-        code: StockCode,
-        first: NaiveDate,
-        last: NaiveDate,
-    ) -> Result<(StockCode, Vec<NaiveDate>)> {
-        let call = Call::get("/api/stock/hist").query("code", code.as_str());
-        let quotes: Vec<Quote> = self.history(&call, code, first, last).await?;
-        let is_untraded =
-            |quote: &&Quote| text::whole("trading_volume", &quote.trading_volume) == Ok(Some(0));
-        let dates =
-            quotes.iter().filter(is_untraded).filter_map(|quote| text::date("date", &quote.date).ok()?);
-        Ok((code, dates.collect()))
+    /// Who was not traded at all, as the bars tell, has no flows: that is no gap.
+    pub(super) async fn excuse(&self, roll: &mut Roll<'_>, sessions: &[NaiveDate]) -> Result<()> {
+        let gaps = stream::iter(roll.gaps(sessions)).map(|(code, first, last)| async move {
+            let call = Call::get("/api/stock/hist").query("code", code.as_str());
+            self.history::<Quote>(&call, code, first, last).await.map(|quotes| (code, quotes))
+        });
+        let mut gaps = gaps.buffered(self.client.in_flight());
+        while let Some((code, quotes)) = gaps.try_next().await? {
+            let untraded =
+                |quote: &&Quote| text::whole("trading_volume", &quote.trading_volume) == Ok(Some(0));
+            for quote in quotes.iter().filter(untraded) {
+                if let Ok(Some(date)) = text::date("date", &quote.date) {
+                    roll.tick(code, date);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lists of codes, session by session.

@@ -105,8 +105,7 @@ impl Extract<'_> {
     /// The flows of all sessions.
     pub(super) async fn investors<W: Write>(&self, job: &Job<'_>, writer: &mut Writer<W>) -> Result<()> {
         let universe = self.universe(writer).await?;
-        // Funds and notes are not known to have any.
-        let mut roll = self.roll(&universe, |kind| !kind.is_exchange_traded_product(), writer)?;
+        let mut roll = self.roll(&universe, writer)?;
         let chunks = chunks(job.sessions());
         job.progress.planned((chunks.len() * roll.names().len()) as u64);
         for sessions in chunks {
@@ -134,16 +133,7 @@ impl Extract<'_> {
                 sessions,
                 asked.iter().map(|(_, first, last, call)| ranged(call.clone(), *first, *last)),
             )?;
-            // Who is not traded has no flows: that is no gap.
-            let gaps = stream::iter(roll.gaps(sessions));
-            let gaps = gaps.map(|(code, first, last)| self.untraded(code, first, last));
-            let mut gaps = gaps.buffered(self.client.in_flight());
-            while let Some((code, dates)) = gaps.try_next().await? {
-                for date in dates {
-                    roll.tick(code, date);
-                }
-            }
-            drop(gaps);
+            self.excuse(&mut roll, sessions).await?;
             roll.close(sessions, NO_ROW, writer)?;
             job.progress.rows(rows.len() as u64);
             rows.write(writer)?;

@@ -129,6 +129,15 @@ fn rows<T: DeserializeOwned>(answer: &Answer) -> Result<Vec<T>> {
     Ok(body.results.unwrap_or_default())
 }
 
+/// Has a name of that kind the dataset? Funds and notes are not known to have flows.
+fn has(dataset: &str, kind: SecurityType) -> bool {
+    match dataset {
+        "investor-trading" => !kind.is_exchange_traded_product(),
+        "etf-portfolios" => kind == SecurityType::Etf,
+        _ => true,
+    }
+}
+
 /// All rows must be of the names and within the days asked for. A date that does not read makes a reject of its row later.
 fn only<T: Dated>(rows: &[T], codes: &[StockCode], from: NaiveDate, to: NaiveDate) -> Result<()> {
     let is_other = |row: &&T| {
@@ -186,7 +195,8 @@ impl<'a> Extract<'a> {
     /// As many calls as the names that are known need; else those of the master come on top.
     pub fn plan(&self, job: &Job) -> Plan {
         let sessions = job.sessions().len();
-        let known = job.universe.as_ref().map(|universe| job.names(universe).len());
+        let roll = |universe| Roll::of(job, universe, |kind| has(job.dataset.name, kind)).names().len();
+        let known = job.universe.as_ref().map(roll);
         let names = known.or(job.codes.as_ref().map(std::collections::BTreeSet::len));
         let counted = match (job.dataset.name, names) {
             ("index-components", _) => Some(portfolios::proxies(job).map_or(0, |p| p.len()) * sessions),
@@ -294,28 +304,12 @@ impl<'a> Extract<'a> {
         Ok(Cow::Owned(universe))
     }
 
-    /// Calls the roll: the names to ask for, of the kinds that have the dataset; those of `--codes` whatever their kind.
-    fn roll<'u, W: Write>(
-        &self,
-        universe: &'u Universe,
-        has: impl Fn(SecurityType) -> bool,
-        writer: &mut Writer<W>,
-    ) -> Result<Roll<'u>> {
+    /// Calls the roll. Nobody has a row on their first session.
+    fn roll<'u, W: Write>(&self, universe: &'u Universe, writer: &mut Writer<W>) -> Result<Roll<'u>> {
         let job = self.client.job();
-        let mut names = job.names(universe);
-        if job.codes.is_none() {
-            names.retain(|(_, listing)| has(listing.kind));
-        }
-        let names: Vec<StockCode> = names.into_iter().map(|(code, _)| code).collect();
-        job.mark_missing(&names.iter().copied().collect(), writer)?;
-        if names.is_empty() && job.codes.is_none() {
-            let markets: Vec<_> = job.markets.iter().map(|market| market.as_str()).collect();
-            return Err(Error::Source {
-                what: format!("infomax knows no name of {} on these sessions", markets.join(", ")),
-                help: "leave those markets out (--market), or take another source".into(),
-            });
-        }
-        Ok(Roll::new(universe, names).lacking_first_sessions())
+        let roll = Roll::of(job, universe, |kind| has(job.dataset.name, kind)).lacking_first_sessions();
+        roll.open(job, "infomax", writer)?;
+        Ok(roll)
     }
 
     /// Is every session there? If not, what was answered is asked for again by the next run.

@@ -11,7 +11,7 @@ use crate::dataset::etf_portfolios::Part;
 use crate::dataset::index_components::Member;
 use crate::dataset::{Finding, Rule};
 use crate::error::{Error, Result};
-use crate::market::{IndexCode, SecurityType, StockCode};
+use crate::market::{IndexCode, StockCode};
 use crate::source::http::Call;
 use crate::source::text::{self, Cell, Odd};
 use crate::source::{Job, Rows};
@@ -74,7 +74,7 @@ impl Extract<'_> {
     /// The portfolios of all ETFs, session by session.
     pub(super) async fn portfolios<W: Write>(&self, job: &Job<'_>, writer: &mut Writer<W>) -> Result<()> {
         let universe = self.universe(writer).await?;
-        let mut roll = self.roll(&universe, |kind| kind == SecurityType::Etf, writer)?;
+        let mut roll = self.roll(&universe, writer)?;
         job.progress.planned((job.sessions().len() * roll.names().len()) as u64);
         for session in job.sessions() {
             let asked: Vec<StockCode> = roll.listed(*session).collect();
