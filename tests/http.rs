@@ -242,6 +242,7 @@ matrices! {
     faults_of_infomax "infomax"
     faults_of_krx "krx"
     faults_of_kiwoom "kiwoom"
+    faults_of_kis "kis"
 }
 
 #[test]

@@ -80,6 +80,23 @@ pub struct Part<'a> {
     pub weight: Option<Decimal>,
 }
 
+/// What tells a component apart in its portfolio: its ISIN, else `CASH:` and its name for cash, else its short code, else
+/// `FUT:` and its name. Without commas and quotes, so that it needs no quotes in the stream.
+pub fn component_id(isin: &str, code: &str, name: &str) -> String {
+    let plain = || name.replace([',', '"'], " ");
+    match (isin, code) {
+        ("", _) if is_cash(name) => format!("CASH:{}", plain()),
+        ("", "") => format!("FUT:{}", plain()),
+        ("", code) => code.to_owned(),
+        (isin, _) => isin.to_owned(),
+    }
+}
+
+/// Cash and deposits, by their name.
+pub fn is_cash(name: &str) -> bool {
+    ["현금", "예금", "예수금", "원화", "CASH"].iter().any(|word| name.contains(word))
+}
+
 impl Part<'_> {
     /// Writes the row, without its line feed.
     pub fn write(&self, out: &mut Vec<u8>) {

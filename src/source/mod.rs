@@ -7,6 +7,7 @@
 pub mod csv;
 pub mod http;
 pub mod infomax;
+pub mod kis;
 pub mod kiwoom;
 pub mod krx;
 pub mod krx_openapi;
@@ -191,6 +192,7 @@ pub enum Source {
     Krx,
     Kiwoom,
     KrxOpenapi,
+    Kis,
     Marcap,
     Csv,
     Sim,
@@ -199,6 +201,7 @@ pub enum Source {
 /// All sources.
 pub const ALL: &[Source] = &[
     Source::Infomax,
+    Source::Kis,
     Source::Kiwoom,
     Source::Krx,
     Source::KrxOpenapi,
@@ -209,12 +212,24 @@ pub const ALL: &[Source] = &[
 
 /// Which sources serve a dataset, best first: a lower one never overwrites a higher one's data of the same finality.
 const PREFERENCE: &[(&str, &[Source])] = &[
-    ("stocks", &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim]),
+    (
+        "stocks",
+        &[
+            Source::Infomax,
+            Source::KrxOpenapi,
+            Source::Kis,
+            Source::Krx,
+            Source::Marcap,
+            Source::Csv,
+            Source::Sim,
+        ],
+    ),
     (
         "ohlcv",
         &[
             Source::Infomax,
             Source::KrxOpenapi,
+            Source::Kis,
             Source::Kiwoom,
             Source::Krx,
             Source::Marcap,
@@ -226,12 +241,15 @@ const PREFERENCE: &[(&str, &[Source])] = &[
         "market-cap",
         &[Source::Infomax, Source::KrxOpenapi, Source::Krx, Source::Marcap, Source::Csv, Source::Sim],
     ),
-    ("sectors", &[Source::Krx, Source::Csv, Source::Sim]),
-    ("index-components", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
+    ("sectors", &[Source::Kis, Source::Krx, Source::Csv, Source::Sim]),
+    ("index-components", &[Source::Kis, Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
     ("floating-shares", &[Source::Kiwoom, Source::Csv, Source::Sim]),
-    ("etf-portfolios", &[Source::Infomax, Source::Krx, Source::Csv, Source::Sim]),
-    ("ohlcv-minute", &[Source::Kiwoom, Source::Csv, Source::Sim]),
-    ("investor-trading", &[Source::Infomax, Source::Kiwoom, Source::Krx, Source::Csv, Source::Sim]),
+    ("etf-portfolios", &[Source::Infomax, Source::Kis, Source::Krx, Source::Csv, Source::Sim]),
+    ("ohlcv-minute", &[Source::Kis, Source::Kiwoom, Source::Csv, Source::Sim]),
+    (
+        "investor-trading",
+        &[Source::Infomax, Source::Kis, Source::Kiwoom, Source::Krx, Source::Csv, Source::Sim],
+    ),
 ];
 
 /// The sources that serve a dataset, best first, by the user's order (`KDATA_SOURCES`) where there is one.
@@ -252,6 +270,7 @@ impl Source {
             Self::Krx => "krx",
             Self::Kiwoom => "kiwoom",
             Self::KrxOpenapi => "krx-openapi",
+            Self::Kis => "kis",
             Self::Marcap => "marcap",
             Self::Csv => "csv",
             Self::Sim => "sim",
@@ -270,6 +289,7 @@ impl Source {
             Self::Krx => settings.krx_is_on,
             Self::Kiwoom => settings.kiwoom.key.is_some() && settings.kiwoom.secret.is_some(),
             Self::KrxOpenapi => settings.krx_openapi.key.is_some(),
+            Self::Kis => settings.kis.key.is_some(),
             Self::Marcap => settings.marcap.is_some(),
             Self::Csv => settings.csv.folder.is_some(),
             Self::Sim => false,
@@ -283,6 +303,7 @@ impl Source {
             Self::Krx => Some(&settings.krx),
             Self::Kiwoom => Some(&settings.kiwoom),
             Self::KrxOpenapi => Some(&settings.krx_openapi),
+            Self::Kis => Some(&settings.kis),
             Self::Marcap | Self::Csv | Self::Sim => None,
         }
     }
@@ -304,6 +325,7 @@ impl Source {
             Self::Krx => dataset == "etf-portfolios",
             Self::Kiwoom => true,
             Self::KrxOpenapi | Self::Marcap | Self::Sim => false,
+            Self::Kis => !matches!(dataset, "stocks" | "sectors" | "index-components"),
             // Files may lack the market and the kind of security, which a bar must have.
             Self::Csv => dataset == "ohlcv",
         }
@@ -396,6 +418,8 @@ pub enum Opened<'a> {
     Infomax(Box<infomax::Extract<'a>>),
     /// Name by name, a broker.
     Kiwoom(Box<kiwoom::Extract<'a>>),
+    /// Name by name, and master files.
+    Kis(Box<kis::Extract<'a>>),
 }
 
 impl<'a> Opened<'a> {
@@ -414,6 +438,7 @@ impl<'a> Opened<'a> {
             Source::Krx => Self::Krx(Box::new(krx::Extract::open(job)?)),
             Source::Kiwoom => Self::Kiwoom(Box::new(kiwoom::Extract::open(job)?)),
             Source::KrxOpenapi => Self::KrxOpenapi(Box::new(krx_openapi::Extract::open(job)?)),
+            Source::Kis => Self::Kis(Box::new(kis::Extract::open(job)?)),
             Source::Marcap => Self::Marcap(marcap::Extract::open(job).await?),
             Source::Csv => Self::Csv(Box::new(csv::Extract::open(job)?)),
             Source::Sim => Self::Sim(Box::new(sim::Extract::open(job)?)),
@@ -428,6 +453,7 @@ impl<'a> Opened<'a> {
             Self::Krx(extract) => extract.plan(job),
             Self::Kiwoom(extract) => extract.plan(job),
             Self::KrxOpenapi(extract) => extract.plan(job),
+            Self::Kis(extract) => extract.plan(job),
             Self::Csv(extract) => extract.plan(),
         }
     }
@@ -447,6 +473,7 @@ impl<'a> Opened<'a> {
             Self::Krx(extract) => extract.preamble(job),
             Self::Kiwoom(extract) => extract.preamble(job),
             Self::KrxOpenapi(extract) => extract.preamble(job),
+            Self::Kis(extract) => extract.preamble(job),
             Self::Marcap(extract) => extract.preamble(job),
             Self::Csv(extract) => extract.preamble(job),
             Self::Sim(extract) => extract.preamble(job),
@@ -460,6 +487,7 @@ impl<'a> Opened<'a> {
             Self::Krx(extract) => extract.write(job, writer).await,
             Self::Kiwoom(extract) => extract.write(job, writer).await,
             Self::KrxOpenapi(extract) => extract.write(job, writer).await,
+            Self::Kis(extract) => extract.write(job, writer).await,
             Self::Marcap(extract) => extract.write(job, writer),
             Self::Csv(extract) => extract.write(job, writer),
             Self::Sim(extract) => extract.write(job, writer),

@@ -1,7 +1,7 @@
 //! When a source has a session's data, and when they settle. Dated facts of the vendors; what is not known for sure
 //! errs to the later hour, so that nothing half-ready is taken for whole.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 
 use super::Source;
 use crate::market::{Calendar, Day, Hours, kst, ymd};
@@ -37,6 +37,7 @@ struct Line {
 }
 
 const ALWAYS: NaiveDate = ymd(1956, 3, 3);
+const REGULAR_CLOSE: NaiveTime = NaiveTime::from_hms_opt(15, 30, 0).expect("a time");
 /// The after-market (16:00 to 20:00) trades since then.
 pub const AFTER_MARKET_FROM: NaiveDate = ymd(2026, 9, 14);
 
@@ -102,9 +103,15 @@ pub fn state(
         let from = session.and_time(close);
         return if from > now { State::NotYet { from } } else { State::Final };
     };
+    // What is there after the close is there later where the session ends later: the entrance exam's day.
+    let late = match calendar.day(session) {
+        Day::Session(Some(Hours { close, .. })) => (close - REGULAR_CLOSE).max(TimeDelta::zero()),
+        _ => TimeDelta::zero(),
+    };
     let at = |(days, hour, minute): Moment| {
         let day = session.checked_add_days(Days::new(days)).unwrap_or(NaiveDate::MAX);
-        day.and_time(NaiveTime::from_hms_opt(hour, minute, 0).unwrap_or_default())
+        let time = NaiveTime::from_hms_opt(hour, minute, 0).unwrap_or_default();
+        day.and_time(time) + if days == 0 && time > REGULAR_CLOSE { late } else { TimeDelta::zero() }
     };
     let (there, settled) = (at(line.there), at(line.settled));
     if there > now {
@@ -134,6 +141,22 @@ mod tests {
         let closes = ymd(2026, 11, 19).and_hms_opt(16, 30, 0).unwrap();
         assert_eq!(state("2026-11-19T16:29:00+09:00"), State::NotYet { from: closes });
         assert_eq!(state("2026-11-19T16:30:00+09:00"), State::Final);
+    }
+
+    #[test]
+    fn a_session_that_ends_later_is_there_later() {
+        let calendar = Calendar::shipped();
+        let state = |dataset: &str, session, now: &str| {
+            state(Source::Kis, dataset, session, &calendar, now.parse::<DateTime<Utc>>().unwrap())
+        };
+        let at = |day: u32, hour, minute| ymd(2026, 11, day).and_hms_opt(hour, minute, 0).unwrap();
+        for (day, from) in [(18, at(18, 15, 41)), (19, at(19, 16, 41))] {
+            let now = format!("2026-11-{day}T15:40:59+09:00");
+            assert_eq!(state("ohlcv", ymd(2026, 11, day), &now), State::NotYet { from });
+        }
+        let settled = State::Provisional { until: at(20, 6, 0) };
+        assert_eq!(state("ohlcv", ymd(2026, 11, 19), "2026-11-19T16:41:00+09:00"), settled);
+        assert_eq!(state("stocks", ymd(2026, 11, 19), "2026-11-19T07:00:00+09:00"), State::Final);
     }
 
     #[test]

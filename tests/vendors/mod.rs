@@ -1,6 +1,7 @@
 //! Vendors on loopback: each answers as the real one does, with its quirks, and refuses what it would refuse.
 
 pub mod infomax;
+pub mod kis;
 pub mod kiwoom;
 pub mod krx;
 pub mod krx_openapi;
@@ -30,7 +31,8 @@ pub struct Vendor {
 }
 
 /// All of them.
-pub const ALL: &[&Vendor] = &[&krx_openapi::VENDOR, &infomax::VENDOR, &krx::VENDOR, &kiwoom::VENDOR];
+pub const ALL: &[&Vendor] =
+    &[&krx_openapi::VENDOR, &infomax::VENDOR, &krx::VENDOR, &kiwoom::VENDOR, &kis::VENDOR];
 
 /// The secrets that `env` sets begin so.
 pub const CANARY: &str = "canary-";

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
 use super::{Dated, Extract, LATER, only, rule};
-use crate::dataset::etf_portfolios::Part;
+use crate::dataset::etf_portfolios::{Part, component_id, is_cash};
 use crate::dataset::index_components::Member;
 use crate::dataset::{Finding, Rule};
 use crate::error::{Error, Result};
@@ -153,18 +153,11 @@ impl Row {
     /// A component, and what tells it apart within its portfolio.
     fn part(&self, etf: StockCode, time: NaiveDate) -> std::result::Result<(String, Part<'_>), Odd> {
         let (isin, code, name) = (self.port_isin.trim(), self.port_code.trim(), self.port_name.trim());
-        // Keys hold neither commas nor quotes.
-        let plain: String = name.chars().map(|c| if matches!(c, ',' | '"') { ' ' } else { c }).collect();
-        let id = match (isin, code, name) {
-            ("", "", "") => {
-                let expected = "an ISIN, a code or a name";
-                return Err(Odd { field: "port_isin", text: String::new(), expected });
-            }
-            ("", _, _) if is_cash(name) => format!("CASH:{plain}"),
-            ("", "", _) => format!("FUT:{plain}"),
-            ("", code, _) => code.to_owned(),
-            (isin, _, _) => isin.to_owned(),
-        };
+        if isin.is_empty() && code.is_empty() && name.is_empty() {
+            let expected = "an ISIN, a code or a name";
+            return Err(Odd { field: "port_isin", text: String::new(), expected });
+        }
+        let id = component_id(isin, code, name);
         // Deposits bear codes that look like those of stocks: 010010 with KRD010010001.
         let is_pseudo = isin.starts_with("KRD") || id.starts_with("CASH:");
         let part = Part {
@@ -189,10 +182,6 @@ impl Row {
         let is_fund = PROXIES.iter().any(|(_, etf)| *etf == code.as_str());
         (of_share && !is_fund && !is_cash(&self.port_name)).then_some(code)
     }
-}
-
-fn is_cash(name: &str) -> bool {
-    ["현금", "예금", "예수금", "원화", "CASH"].iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]
