@@ -24,7 +24,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA market TO kdata_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA market GRANT SELECT ON TABLES TO kdata_reader;
 -- Functions that change something and that everybody may call: large objects, and those of TimescaleDB, of which
 -- 2.28.3 has some that ask nobody (drop_chunk drops a chunk for a role that may only read). Left are those that only
--- compute. Only a superuser can do this; elsewhere `kdata status` tells when the reader may still call them.
+-- compute. Only a superuser can do this: where kdata is none, have one revoke them.
 DO $$
 DECLARE
     routine regprocedure;

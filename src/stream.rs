@@ -51,7 +51,7 @@ pub struct Preamble {
     pub from: NaiveDate,
     /// Last session of the range.
     pub to: NaiveDate,
-    /// Markets and classes, e.g. `KOSPI,KOSDAQ,KONEX/stock`.
+    /// Markets and classes (stock, etf, etn), e.g. `KOSPI,KOSDAQ,KONEX/stock`: a whole master tells who is gone of these.
     pub scope: String,
     /// Which names of the scope are claimed.
     pub names: Names,
@@ -127,6 +127,14 @@ impl Finality {
 }
 
 impl Preamble {
+    /// The same, claiming these classes of securities (stock, etf, etn) instead of shares.
+    #[must_use]
+    pub fn with_classes(mut self, classes: &str) -> Self {
+        let markets = self.scope.split('/').next().unwrap_or_default();
+        self.scope = format!("{markets}/{classes}");
+        self
+    }
+
     fn line(&self) -> String {
         let mut line = format!("{MAGIC}{VERSION}");
         let mut put = |key, value: &str| push_pair(&mut line, key, value);

@@ -2,6 +2,7 @@
 
 use crate::support::{Db, Reply, Request, Server, Sheet, Stream, Work, on_both_backends};
 use crate::vendors::krx::{data, env, form, screen, vendor};
+use crate::vendors::krx_openapi::isin;
 
 fn work(server: &Server) -> Work {
     let mut work = Work::new();
@@ -582,9 +583,10 @@ fn all_datasets_are_promoted(db: &Db) {
     let exports = work(&server).exports();
     let pipe = |dataset: &str, range: &str| {
         db.sh(&format!(
-            "{exports} kdata extract {dataset} --source krx {range} | kdata validate | kdata load && kdata promote"
+            "{exports} kdata extract {dataset} --source krx {range} | kdata validate | kdata load"
         ))
-        .ok()
+        .ok();
+        db.promote_over(&SMALL)
     };
     let range = "--from 2026-01-02 --to 2026-01-07";
     for (dataset, range) in [
@@ -611,4 +613,100 @@ fn all_datasets_are_promoted(db: &Db) {
     db.nothing_is_staged();
 }
 
-on_both_backends!(all_datasets_are_promoted);
+/// What holds a market of fifteen names.
+const SMALL: [&str; 6] = [
+    "index-components.members_are_all",
+    "investor-trading.session_is_new",
+    "investor-trading.within_volume",
+    "investor-trading.values_have_their_unit",
+    "sectors.names_are_whole",
+    "stocks.few_are_delisted",
+];
+
+/// A master of shares says nothing of ETFs, and a list of delisted names little of what they were.
+fn masters_keep_to_what_they_know(db: &Db) {
+    let server = Server::answering(|request, before| {
+        // The first three answers are of the 6th. On the 7th a name has gone from one list to the other.
+        let day = if before.len() < 3 { "2026.01.06" } else { "2026.01.07" };
+        edited(data(request), |text| {
+            let mut answer: serde_json::Value = serde_json::from_str(text).unwrap();
+            answer["CURRENT_DATETIME"] = format!("{day} PM 08:00:00").into();
+            if before.len() >= 3 {
+                let shares = answer.get_mut("OutBlock_1").and_then(|rows| rows.as_array_mut());
+                if let Some(rows) = shares {
+                    rows.retain(|row| row["ISU_SRT_CD"] != "000040");
+                }
+                let gone = serde_json::json!({
+                    "full_code": isin("000040"), "short_code": "000040", "codeName": "다른 이름", "marketCode": "STK",
+                });
+                let delisted = answer.get_mut("block1").and_then(|rows| rows.as_array_mut());
+                if let Some(rows) = delisted {
+                    rows.push(gone);
+                }
+            }
+            answer.to_string()
+        })
+    });
+    let exports = open_work(&server).exports();
+    let promote = |day: &str| {
+        db.sh(&format!(
+            "{exports} kdata extract stocks --source krx --date {day} | kdata validate | kdata load"
+        ))
+        .ok();
+        // One of so few names is more than the gate lets pass.
+        db.promote_over(&SMALL)
+    };
+    let gone = || {
+        let query = "SELECT stock_code FROM ops.flags WHERE rule = 'stocks.name_is_gone' ORDER BY 1";
+        db.rows(query)
+    };
+    db.write("marcap/marcap-2026.csv.gz", Sheet::fixture(2026).csv_gz());
+    db.pipe("stocks", "2026-01-02", "2026-01-05");
+    let before = gone();
+    promote("2026-01-06");
+    assert_eq!(gone(), before, "what is told to be gone was never there");
+    let funds = "SELECT stock_code, valid_from FROM market.stocks WHERE security_type = 'ETF' AND is_active ORDER BY 1";
+    let delisted = "SELECT stock_code, valid_from FROM market.stocks WHERE NOT is_active AND listed_shares IS NULL ORDER BY 1";
+    let (their_funds, their_delisted) = (db.rows(funds), db.rows(delisted));
+    assert_eq!((their_funds.len(), their_delisted.len()), (2, 3));
+    // Shares alone, by another source: the others stay as they are.
+    db.pipe("stocks", "2026-01-07", "2026-01-07");
+    assert_eq!((db.rows(funds), db.rows(delisted)), (their_funds, their_delisted));
+    assert_eq!(gone(), before);
+    let known = "SELECT name, isin, name_en, market, security_type, listing_date, listed_shares FROM market.stocks \
+                 WHERE stock_code = '000040'";
+    let was = db.value(known);
+    promote("2026-01-07");
+    assert_eq!(db.value(known), was);
+    assert_eq!(gone().len(), before.len() + 1);
+    let history = "SELECT valid_from, is_active FROM market.stock_history WHERE stock_code = '000040' ORDER BY 1 DESC LIMIT 1";
+    assert_eq!(db.value(history), "2026-01-07|f");
+    assert_eq!(db.rows(delisted).len(), 3);
+    let again = promote("2026-01-07");
+    assert!(again.contains("0 inserted, 0 updated"), "{again}");
+}
+
+/// Of one market, or some codes: the rest of the scheme is not gone.
+fn a_scheme_does_not_come_in_part(db: &Db) {
+    let server = Server::answering(|request, _| data(request));
+    let exports = open_work(&server).exports();
+    let promote = |scope: &str| {
+        db.sh(&format!(
+            "{exports} kdata extract sectors --source krx --date 2026-01-07 {scope} | kdata validate | kdata load && kdata promote"
+        ))
+    };
+    promote("").ok();
+    let all = db.production_to_the_letter();
+    for scope in ["--market KOSPI", "--codes 000010"] {
+        promote(scope).fails(3, &["KRX came in part, by --codes or --market"]);
+        assert_eq!(db.production_to_the_letter(), all, "{scope}");
+        let batch = db.value("SELECT max(batch_id) FROM ops.batches");
+        db.kdata(&format!("rollback {batch}")).ok();
+    }
+}
+
+on_both_backends! {
+    all_datasets_are_promoted
+    masters_keep_to_what_they_know
+    a_scheme_does_not_come_in_part
+}

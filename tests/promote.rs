@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{DATASETS, Db, KDATA, Sheet, Stream, on_both_backends, reseal};
+use crate::datasets::made;
+use crate::support::{DATASETS, Db, KDATA, Made, Sheet, Stream, on_both_backends, reseal};
 
 on_both_backends! {
     a_dry_run_changes_nothing
@@ -15,6 +16,7 @@ on_both_backends! {
     a_master_that_loses_names_is_held
     changed_rows_leave_revisions
     worse_data_do_not_replace_better
+    closes_of_the_evening_wait_for_the_morning
     a_source_that_does_not_know_takes_nothing_away
     masters_go_first_and_a_held_batch_stops_no_other
     masters_come_in_any_order
@@ -794,4 +796,44 @@ fn a_list_of_codes_claims_nothing_else(db: &Db) {
         of(dataset, "KOSPI,KOSDAQ,KONEX");
         assert_eq!(markets.kdata(&format!("due {dataset} --date 2024-01-08 --sessions 1")).ok(), "");
     }
+}
+
+/// KIS's bars of an evening bear after-market prices: not promoted unasked, and discarded once the final ones are.
+fn closes_of_the_evening_wait_for_the_morning(db: &Db) {
+    let load = |day: &'static str, finality: &'static str, close: &str| {
+        let says = vec![("source", "kis"), ("finality", finality), ("scope", "KOSPI/stock")];
+        let stream = Made { range: (day, day), says, ..made("ohlcv") };
+        let row = format!("005930,{day},70000,71000,69000,{close},10,700000,70000,KOSPI,STOCK");
+        let validated = db.feed("validate", stream.stream(&[&row]).as_bytes()).ok();
+        db.feed("load", validated.as_bytes()).ok().trim().to_owned()
+    };
+    let close = || {
+        db.value(
+            "SELECT coalesce(string_agg(close::text, ',' ORDER BY time), 'none') FROM market.ohlcv_daily",
+        )
+    };
+    let batch = load("2026-09-15", "provisional", "70500");
+    db.kdata("promote").fails(9, &["after-market prices", "extract it again after 06:00"]);
+    assert_eq!(close(), "none");
+    load("2026-09-15", "final", "70400");
+    let promoted = db.kdata("promote");
+    assert!(promoted.stderr.contains("is discarded"), "{promoted:#?}");
+    promoted.ok();
+    assert_eq!(close(), "70400");
+    assert_eq!(
+        db.value(&format!("SELECT state FROM ops.batches WHERE batch_id = {}", number(&batch))),
+        "discarded"
+    );
+    db.nothing_is_staged();
+    // Taken as it is by who wants it; and before the after-market there was nothing to wait for.
+    let batch = load("2026-09-16", "provisional", "70900");
+    db.kdata(&format!("promote --batch {} --force", number(&batch))).ok();
+    load("2026-09-11", "provisional", "70100");
+    db.kdata("promote").ok();
+    assert_eq!(close(), "70100,70400,70900");
+}
+
+/// The number of a batch as load prints it.
+fn number(printed: &str) -> &str {
+    printed.split_whitespace().last().unwrap()
 }

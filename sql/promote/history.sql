@@ -29,7 +29,7 @@ CREATE TEMP TABLE touched ON COMMIT DROP AS
 SELECT DISTINCT stock_code FROM staged
 UNION
 SELECT h.stock_code FROM market.stock_history h, job
-WHERE h.valid_from <= job.to_time AND h.market = ANY (job.markets);
+WHERE h.valid_from <= job.to_time AND h.market = ANY (job.markets) AND h.security_type = ANY (job.kinds);
 
 CREATE TEMP TABLE points ON COMMIT DROP AS
 WITH present AS (
@@ -40,17 +40,18 @@ WITH present AS (
            ON h.stock_code = s.stock_code AND h.valid_from <= s.time AND (h.valid_to IS NULL OR h.valid_to > s.time)
     LEFT JOIN market.stocks k ON k.stock_code = s.stock_code
 ), known AS (
-    -- A name that went without a delisting date is inactive by absence: what it was is carried from before.
-    SELECT h.stock_code, h.valid_from AS time, (NOT h.is_active AND h.delisting_date IS NULL) AS absent,
+    -- A name that went without a delisting date is inactive by absence: what it was is carried from before. Where there
+    -- is nothing before, a list of delisted names showed it.
+    SELECT h.stock_code, h.valid_from AS time, {by_absence} AS absent,
            {history}
     FROM market.stock_history h
     JOIN touched USING (stock_code)
     CROSS JOIN job
     WHERE NOT EXISTS (SELECT FROM staged s WHERE s.stock_code = h.stock_code AND s.time = h.valid_from)
-      AND NOT (job.names = 'whole' AND h.market = ANY (job.markets)
+      AND NOT (job.names = 'whole' AND h.market = ANY (job.markets) AND h.security_type = ANY (job.kinds)
                AND EXISTS (SELECT FROM staged_times t WHERE t.time = h.valid_from))
     UNION
-    SELECT h.stock_code, n.next_known, (NOT h.is_active AND h.delisting_date IS NULL),
+    SELECT h.stock_code, n.next_known, {by_absence},
            {history}
     FROM (SELECT DISTINCT next_known FROM batch_times WHERE next_known IS NOT NULL) n
     JOIN market.stock_history h
@@ -68,7 +69,12 @@ WITH present AS (
     FROM touched c
     CROSS JOIN (SELECT DISTINCT next_known FROM batch_times WHERE next_known IS NOT NULL) n
     JOIN market.session_status m ON m.dataset = 'stocks' AND m.time = n.next_known AND m.names = 'whole'
-    WHERE NOT EXISTS (SELECT FROM market.stock_history h
+    JOIN ops.batches b ON b.batch_id = m.batch_id
+    WHERE EXISTS (SELECT FROM staged s
+                  WHERE s.stock_code = c.stock_code
+                    AND CASE WHEN s.security_type IN ('ETF', 'ETN') THEN lower(s.security_type) ELSE 'stock' END
+                      = ANY (string_to_array(split_part(b.scope, '/', 2), ',')))
+      AND NOT EXISTS (SELECT FROM market.stock_history h
                       WHERE h.stock_code = c.stock_code AND h.valid_from <= n.next_known
                         AND (h.valid_to IS NULL OR h.valid_to > n.next_known))
 )

@@ -6,7 +6,12 @@
 -- What stands in braces is filled in by promote: a table made by load, names and expressions of the static list.
 CREATE TEMP TABLE job ON COMMIT DROP AS
 SELECT b.batch_id, b.dataset, b.source, b.from_time, b.to_time, b.names, b.finality, b.value_unit,
-       string_to_array(split_part(b.scope, '/', 1), ',') AS markets
+       string_to_array(split_part(b.scope, '/', 1), ',') AS markets,
+       -- The classes of its scope as kinds of securities.
+       ARRAY(SELECT k.kind
+             FROM (VALUES ('stock', 'STOCK'), ('stock', 'PREFERRED'), ('stock', 'REIT'), ('stock', 'SPAC'),
+                          ('etf', 'ETF'), ('etn', 'ETN')) AS k(class, kind)
+             WHERE k.class = ANY (string_to_array(split_part(b.scope, '/', 2), ','))) AS kinds
 FROM ops.batches b
 WHERE b.batch_id = {batch};
 

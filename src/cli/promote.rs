@@ -57,7 +57,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             context.printer.remark("promote: nothing is staged");
         }
         let mut failure: Option<Error> = None;
+        let mut superseded = Vec::new();
         for batch in &batches {
+            if superseded.contains(&batch.id) {
+                continue;
+            }
             let started = Instant::now();
             match promote::promote(&database.place, batch, options).await {
                 Ok(receipt) if receipt.by_another => {
@@ -66,10 +70,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                 }
                 Ok(receipt) => {
                     context.printer.line(line(&receipt, options, started.elapsed().as_secs_f64()))?;
+                    for id in &receipt.superseded {
+                        context
+                            .printer
+                            .remark(format!("batch {id} is discarded: batch {} is final", batch.id));
+                    }
+                    superseded.extend(receipt.superseded.iter().copied());
                     for gate in &receipt.forced {
                         context.printer.warning(format!("went over a gate: {gate}"));
                     }
                 }
+                // What only has to wait is told, and does not hide what failed.
+                Err(error @ Error::NotPublished { .. }) if failure.is_some() => context.printer.error(&error),
                 Err(error) => {
                     if let Some(earlier) = failure.replace(error) {
                         context.printer.error(&earlier);

@@ -43,11 +43,15 @@ pub static DATASET: Dataset = Dataset {
     ],
     holes: &[
         ("missing_session", "note"),
-        ("market", "market"),
+        // Each class is counted on its own: a master of shares says nothing of ETFs.
+        (
+            "market",
+            "CASE WHEN security_type IN ('ETF', 'ETN') THEN market || ' ' || security_type ELSE market END",
+        ),
         ("knows_market", "true"),
         ("traded", "true"),
         ("knows_traded", "false"),
-        ("in_scope", "b.market = ANY (job.markets)"),
+        ("in_scope", "split_part(b.market, ' ', 1) = ANY (job.markets)"),
     ],
 };
 

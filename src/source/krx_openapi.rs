@@ -184,7 +184,8 @@ impl<'a> Extract<'a> {
                         seen.insert(code);
                     }
                     Err(odd) => {
-                        let shown = format!("{row:?}");
+                        // Code and session first: promote looks for them, so that a rejected name is not taken for gone.
+                        let shown = format!("{},{session},{row:?}", row.code());
                         writer.reject(
                             0,
                             ROW_READS.name,

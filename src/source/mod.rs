@@ -372,6 +372,14 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         .chain(kiwoom::RULES)
 }
 
+/// A vendor's row for a reject, behind its key: promote looks for list and session, or code and session, at the start of
+/// rejected rows, so that their list is not taken for whole, nor their name for gone.
+fn keyed(key: &str, row: &impl serde::Serialize) -> Vec<u8> {
+    let mut raw = format!("{key},").into_bytes();
+    serde_json::to_writer(&mut raw, row).expect("plain data");
+    raw
+}
+
 /// What every source checks while it reads its answers.
 pub static ROW_READS: Rule = Rule {
     name: "source.row_reads",

@@ -219,7 +219,7 @@ impl<'a> Extract<'a> {
     pub fn preamble(&self, job: &Job) -> Preamble {
         let of = |provides| job.preamble(Source::Infomax, Names::Whole, provides);
         match job.dataset.name {
-            "stocks" => of(master::PROVIDES),
+            "stocks" => of(master::PROVIDES).with_classes("stock,etf,etn"),
             "investor-trading" => Preamble { value_unit: investors::UNIT, ..of("all") },
             "etf-portfolios" => of(portfolios::PROVIDES),
             "index-components" => {
@@ -326,6 +326,6 @@ impl<'a> Extract<'a> {
         odd: &text::Odd,
         row: &impl std::fmt::Debug,
     ) -> Result<()> {
-        writer.reject(0, ROW_READS.name, &format!("{what}: {odd}"), format!("{row:?}").as_bytes())
+        writer.reject(0, ROW_READS.name, &format!("{what}: {odd}"), format!("{what},{row:?}").as_bytes())
     }
 }

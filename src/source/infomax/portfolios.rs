@@ -87,7 +87,7 @@ impl Extract<'_> {
                     roll.tick(etf, *session);
                     match row.part(etf, *session) {
                         Ok((id, part)) => rows.add(|out| Part { component_id: &id, ..part }.write(out)),
-                        Err(odd) => Self::reject(writer, etf.as_str(), &odd, row)?,
+                        Err(odd) => Self::reject(writer, &format!("{etf},{session}"), &odd, row)?,
                     }
                 }
             }

@@ -106,7 +106,9 @@ impl<'a> Extract<'a> {
             _ => ("all", 1),
         };
         let names = if job.indices.is_empty() && knows_all(job) { Names::Whole } else { Names::List };
-        Preamble { value_unit, ..job.preamble(Source::Kis, names, provides) }
+        let preamble = Preamble { value_unit, ..job.preamble(Source::Kis, names, provides) };
+        // The master files hold exchange traded products as well.
+        if job.dataset.name == "stocks" { preamble.with_classes("stock,etf,etn") } else { preamble }
     }
 
     /// Asks name by name, and writes session by session.

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::super::{Job, ROW_READS};
+use super::super::{Job, ROW_READS, keyed};
 use super::portal::{Portal, Question, Row};
 use super::{code_of, not_published};
 use crate::dataset::index_components::Member;
@@ -79,7 +79,7 @@ pub(super) async fn write<W: Write>(
         let list = answers.next().await.expect("an answer a question")?;
         let mut members = BTreeSet::new();
         for row in &list.rows {
-            let raw = || serde_json::to_vec(row).expect("plain data");
+            let raw = || keyed(&format!("{},{session}", index.as_str()), row);
             match code_of("ISU_SRT_CD", &row.isu_srt_cd) {
                 Ok(code) if members.insert(code) => {}
                 Ok(code) => {

@@ -120,9 +120,7 @@ impl<'a> Extract<'a> {
             ("etf-portfolios", _) => {
                 // Without a stock master it is the ETFs of the present, whatever the session.
                 let names = if portfolios::is_whole(job) { Names::Whole } else { Names::List };
-                let mut preamble = plain(names, "all");
-                preamble.scope = preamble.scope.replace("/stock", "/etf");
-                preamble
+                plain(names, "all").with_classes("etf")
             }
             _ => plain(Names::Whole, "all"),
         }

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::super::text;
-use super::super::{Job, Plan, ROW_READS};
+use super::super::{Job, Plan, ROW_READS, keyed};
 use super::portal::{List, Portal, Question, Row};
 use super::{Read, not_published, stocks};
 use crate::dataset::etf_portfolios::Part;
@@ -140,7 +140,7 @@ fn portfolio<W: Write>(
                 continue;
             }
         };
-        let raw = serde_json::to_vec(component).expect("plain data");
+        let raw = keyed(&format!("{etf},{time}"), component);
         writer.reject(0, ROW_READS.name, &format!("{etf} of {time}: {problem}"), &raw)?;
     }
     job.progress.rows(parts.len() as u64);

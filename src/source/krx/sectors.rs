@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::super::text;
-use super::super::{Job, ROW_READS, Rows};
+use super::super::{Job, ROW_READS, Rows, keyed};
 use super::portal::{Portal, Question, Row};
 use super::{code_of, market_id, not_published};
 use crate::dataset::sectors::Sector;
@@ -93,7 +93,7 @@ pub(super) async fn write<W: Write>(
                         rows.add(|out| sector.write(out));
                     }
                     Err(odd) => {
-                        let raw = serde_json::to_vec(leaf).expect("plain data");
+                        let raw = keyed(&format!("KRX,{},{session}", leaf.isu_srt_cd), leaf);
                         writer.reject(0, ROW_READS.name, &format!("{session}: {odd}"), &raw)?;
                     }
                 }

@@ -108,14 +108,12 @@ impl Master {
     /// Without the list of shares nothing tells who is gone.
     pub(super) fn preamble(&self, job: &Job) -> Preamble {
         let names = if self.shares.came() { Names::Whole } else { Names::List };
-        let mut preamble = job.preamble(Source::Krx, names, PROVIDES);
-        let scope = &mut preamble.scope;
-        match (self.shares.came(), self.funds.came()) {
-            (true, true) => scope.push_str(",etf"),
-            (false, true) => *scope = scope.replace("/stock", "/etf"),
-            (_, false) => {}
-        }
-        preamble
+        let preamble = job.preamble(Source::Krx, names, PROVIDES);
+        preamble.with_classes(match (self.shares.came(), self.funds.came()) {
+            (true, true) => "stock,etf",
+            (false, true) => "etf",
+            (_, false) => "stock",
+        })
     }
 
     /// Writes the rows, and marks what is missing.

@@ -108,7 +108,8 @@ impl Extract {
     /// What the stream will say of itself.
     pub fn preamble(&self, job: &Job) -> Preamble {
         let provides = if self.dataset == Kind::Stocks { MASTER } else { "all" };
-        job.preamble(Source::Sim, Names::Whole, provides)
+        let preamble = job.preamble(Source::Sim, Names::Whole, provides);
+        if self.dataset == Kind::Stocks { preamble.with_classes("stock,etf") } else { preamble }
     }
 
     /// Writes the rows, session by session.

@@ -30,13 +30,23 @@ const STATE: [&str; 11] = [
 /// Of these, what never changes for a name, so that any master may tell it of any session.
 const FIXED: [&str; 3] = ["isin", "name_en", "listing_date"];
 
+/// Of a state `h`: was the name merely in no master any more?
+const BY_ABSENCE: &str = "(NOT h.is_active AND h.delisting_date IS NULL AND EXISTS \
+     (SELECT FROM market.stock_history p WHERE p.stock_code = h.stock_code AND p.valid_to = h.valid_from))";
+
 /// Makes the history as it must stand after the batch, and judges how many names it would deactivate.
 pub(super) async fn prepare(transaction: &Transaction<'_>, batch: &Batch) -> Result<Vec<Remark>> {
     let each = |of: &dyn Fn(&str) -> String| STATE.iter().map(|c| of(c)).collect::<Vec<_>>().join(", ");
-    // What the source does not know stays what is known.
+    // What the source does not know stays what is known. A list of delisted names tells that a name is gone, and little of
+    // what it was: there it only fills in.
     let present = each(&|c| {
-        if batch.provides.iter().any(|p| p == c) {
+        let provided = batch.provides.iter().any(|p| p == c);
+        if provided && c == "is_active" {
             format!("s.{c}")
+        } else if provided {
+            format!(
+                "CASE WHEN s.is_active OR h.stock_code IS NULL THEN s.{c} ELSE coalesce(h.{c}, s.{c}) END AS {c}"
+            )
         } else if FIXED.contains(&c) {
             format!("coalesce(h.{c}, k.{c}) AS {c}")
         } else {
@@ -49,6 +59,7 @@ pub(super) async fn prepare(transaction: &Transaction<'_>, batch: &Batch) -> Res
     });
     let statement = HISTORY
         .replace("{present}", &present)
+        .replace("{by_absence}", BY_ABSENCE)
         .replace("{history}", &each(&|c| format!("h.{c}")))
         .replace("{nulls}", &each(&|_| "NULL".to_owned()))
         .replace("{carried}", &carried)

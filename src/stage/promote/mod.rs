@@ -19,7 +19,7 @@ use crate::db::merge::{Merge, Written};
 use crate::db::{self, Place, failed};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::source;
+use crate::source::{self, published};
 use crate::stream::Counts;
 
 const JOB: &str = include_str!("../../../sql/promote/job.sql");
@@ -57,9 +57,18 @@ pub struct Batch {
     pub source: String,
     pub range: (NaiveDate, NaiveDate),
     pub rows: u64,
+    finality: String,
     provides: Vec<String>,
     /// The sources of the dataset, best first.
     sources: Vec<&'static str>,
+}
+
+impl Batch {
+    /// Are its closes those of the after-market, since it was read before the source's bars settled?
+    fn has_after_market_closes(&self) -> bool {
+        self.finality == "provisional"
+            && published::has_after_market_closes(&self.source, self.dataset.name, self.range.1)
+    }
 }
 
 /// What promoting a batch did.
@@ -81,6 +90,8 @@ pub struct Receipt {
     pub forced: Vec<String>,
     /// Another run promoted the batch.
     pub by_another: bool,
+    /// Staged batches that this one made needless.
+    pub superseded: Vec<i64>,
 }
 
 /// The batches that wait, masters first: other datasets are compared with them. The only one that is asked for may be in
@@ -88,7 +99,7 @@ pub struct Receipt {
 pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> Result<Vec<Batch>> {
     let rows = client
         .query(
-            "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, state FROM ops.batches \
+            "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, state, finality FROM ops.batches \
              WHERE CASE WHEN $1::bigint IS NULL THEN state = 'staged' ELSE batch_id = $1 END \
              ORDER BY dataset <> 'stocks', batch_id",
             &[&only],
@@ -98,29 +109,32 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
     if let (Some(batch), true) = (only, rows.is_empty()) {
         return Err(Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches"));
     }
-    rows.iter()
-        .map(|row| {
-            let (id, name, state): (i64, &str, &str) = (row.get(0), row.get(1), row.get(7));
-            if !["staged", "promoted"].contains(&state) {
-                return Err(not_staged(id, state));
-            }
-            let dataset = dataset::find(name).ok_or_else(|| {
-                Error::usage(
-                    format!("batch {id} is of {name}, which this kdata does not know"),
-                    "install a newer kdata",
-                )
-            })?;
-            Ok(Batch {
-                id,
-                dataset,
-                source: row.get(2),
-                range: (row.get(3), row.get(4)),
-                rows: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
-                provides: row.get(6),
-                sources: source::preference(name, settings).iter().map(|s| s.name()).collect(),
-            })
+    let batches = rows.iter().map(|row| {
+        let (id, name, state): (i64, &str, &str) = (row.get(0), row.get(1), row.get(7));
+        if !["staged", "promoted"].contains(&state) {
+            return Err(not_staged(id, state));
+        }
+        let dataset = dataset::find(name).ok_or_else(|| {
+            Error::usage(
+                format!("batch {id} is of {name}, which this kdata does not know"),
+                "install a newer kdata",
+            )
+        })?;
+        Ok(Batch {
+            id,
+            dataset,
+            source: row.get(2),
+            range: (row.get(3), row.get(4)),
+            rows: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
+            finality: row.get(8),
+            provides: row.get(6),
+            sources: source::preference(name, settings).iter().map(|s| s.name()).collect(),
         })
-        .collect()
+    });
+    let mut batches = batches.collect::<Result<Vec<Batch>>>()?;
+    // What is held comes last: a final batch may have made it needless by then.
+    batches.sort_by_key(Batch::has_after_market_closes);
+    Ok(batches)
 }
 
 fn not_staged(batch: i64, state: &str) -> Error {
@@ -167,6 +181,20 @@ pub async fn promote(place: &Place, batch: &Batch, options: Options) -> Result<R
 
 async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Option<&Run>) -> Result<Receipt> {
     let doing = failed("cannot promote the batch");
+    if batch.has_after_market_closes() && !options.force {
+        return Err(Error::NotPublished {
+            what: format!(
+                "batch {} is not promoted: {} read in the evening bears after-market prices as closes until about 06:00 \
+                 of the next day",
+                batch.id, batch.source
+            ),
+            help: format!(
+                "extract it again after 06:00: promoting that final batch discards this one; \
+                 `kdata promote --batch {} --force` takes it as it is",
+                batch.id
+            ),
+        });
+    }
     make_room(client, batch, options).await?;
     let transaction = client.transaction().await.map_err(&doing)?;
     match lock(&transaction, batch, options).await?.as_str() {
@@ -202,7 +230,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
         }
         other => other,
     })?;
-    let receipt = Receipt {
+    let mut receipt = Receipt {
         batch: batch.clone(),
         written,
         held,
@@ -211,11 +239,13 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
         actions: actions.len(),
         forced,
         by_another: false,
+        superseded: Vec::new(),
     };
     add_up(&receipt)?;
     if let Some(run) = run {
         ledger::replace_remarks(&transaction, run.id, batch.id, batch.dataset.name, &remarks).await?;
         close(&transaction, &receipt).await?;
+        receipt.superseded = supersede(&transaction, batch).await?;
         transaction.commit().await.map_err(&doing)?;
     }
     Ok(receipt)
@@ -292,6 +322,7 @@ async fn earlier(transaction: &Transaction<'_>, batch: &Batch) -> Result<Receipt
         actions: 0,
         forced: Vec::new(),
         by_another: true,
+        superseded: Vec::new(),
     })
 }
 
@@ -472,4 +503,30 @@ async fn close(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<()> {
         .map_err(&doing)?;
     let query = format!("DROP VIEW staged; DROP TABLE staging.b{}", receipt.batch.id);
     transaction.batch_execute(&query).await.map_err(&doing)
+}
+
+/// Discards staged batches that were read before the source's data settled, where this one has the same for good.
+async fn supersede(transaction: &Transaction<'_>, batch: &Batch) -> Result<Vec<i64>> {
+    let doing = failed("cannot discard what was superseded");
+    if batch.finality != "final" {
+        return Ok(Vec::new());
+    }
+    let rows = transaction
+        .query(
+            "UPDATE ops.batches p SET state = 'discarded', ended_at = now(), \
+             problem = 'superseded by batch ' || f.batch_id || ', which is final' \
+             FROM ops.batches f \
+             WHERE f.batch_id = $1 AND p.state = 'staged' AND p.finality = 'provisional' AND p.batch_id < f.batch_id \
+             AND (p.dataset, p.source, p.scope) = (f.dataset, f.source, f.scope) \
+             AND (f.names = p.names OR f.names <> 'list') AND p.from_time >= f.from_time AND p.to_time <= f.to_time \
+             RETURNING p.batch_id",
+            &[&batch.id],
+        )
+        .await
+        .map_err(&doing)?;
+    let superseded: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    for id in &superseded {
+        transaction.batch_execute(&format!("DROP TABLE staging.b{id}")).await.map_err(&doing)?;
+    }
+    Ok(superseded)
 }
