@@ -380,6 +380,16 @@ fn keyed(key: &str, row: &impl serde::Serialize) -> Vec<u8> {
     raw
 }
 
+/// Keeps a row that does not read, behind what it is about.
+fn reject<W: Write>(
+    writer: &mut Writer<W>,
+    what: &str,
+    odd: &text::Odd,
+    row: &impl std::fmt::Debug,
+) -> Result<()> {
+    writer.reject(0, ROW_READS.name, &format!("{what}: {odd}"), format!("{what},{row:?}").as_bytes())
+}
+
 /// What every source checks while it reads its answers.
 pub static ROW_READS: Rule = Rule {
     name: "source.row_reads",

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::market::{Market, SecurityType, StockCode};
 use crate::source::http::Call;
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Roll, Rows};
+use crate::source::{Job, Roll, Rows, reject};
 use crate::stream::Writer;
 
 /// Codes in one question about a session: a URL stays below 1,000 characters.
@@ -218,7 +218,7 @@ impl Window<'_> {
             let market = master::market(&quote.market).unwrap_or(listing.market);
             quote.bar(code, date, market, listing.kind).map(|bar| self.rows.add(|out| bar.write(out)))
         });
-        taken.or_else(|odd| Extract::reject(writer, &quote.code, &odd, quote))
+        taken.or_else(|odd| reject(writer, &quote.code, &odd, quote))
     }
 }
 

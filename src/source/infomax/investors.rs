@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::market::{Investor, StockCode};
 use crate::source::http::Call;
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Rows};
+use crate::source::{Job, Rows, reject};
 use crate::stream::Writer;
 
 /// Values come in thousand KRW, whatever the price; volumes in shares.
@@ -158,7 +158,7 @@ fn days<W: Write>(code: StockCode, rows: &[Row], writer: &mut Writer<W>) -> Resu
             if twice { Err(odd) } else { Ok(()) }
         });
         if let Err(odd) = read {
-            Extract::reject(writer, code.as_str(), &odd, row)?;
+            reject(writer, code.as_str(), &odd, row)?;
         }
     }
     Ok(days)

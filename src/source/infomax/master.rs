@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::market::{Isin, Market, SecurityType, StockCode, kst_date};
 use crate::source::http::{Call, odd_answer};
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Listing, Rows, Universe};
+use crate::source::{Job, Listing, Rows, Universe, reject};
 use crate::stream::Writer;
 
 /// The columns that the lists have.
@@ -272,7 +272,7 @@ fn read<W: Write>(row: &Row, kind: &str, names: &mut Vec<Stay>, writer: &mut Wri
     match row.name(kind) {
         Ok(Some(name)) => names.push(name),
         Ok(None) => {}
-        Err(odd) => Extract::reject(writer, &format!("the list of names, {}", &*row.code), &odd, row)?,
+        Err(odd) => reject(writer, &format!("the list of names, {}", &*row.code), &odd, row)?,
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::http::{Answer, Call, Client, Manners, Vendor, Verdict, odd_answer};
 use super::text;
-use super::{Job, Plan, ROW_READS, Roll, Source, Universe};
+use super::{Job, Plan, Roll, Source, Universe};
 use crate::dataset::{Rule, Scope, Severity};
 use crate::error::{Error, Result};
 use crate::market::{SecurityType, StockCode};
@@ -317,15 +317,5 @@ impl<'a> Extract<'a> {
         roll.judge(self.client.job(), "infomax", sessions, LEAST_PERCENT, LATER).inspect_err(|_| {
             asked.for_each(|call| self.client.disown(&call));
         })
-    }
-
-    /// Keeps a row that does not read.
-    fn reject<W: Write>(
-        writer: &mut Writer<W>,
-        what: &str,
-        odd: &text::Odd,
-        row: &impl std::fmt::Debug,
-    ) -> Result<()> {
-        writer.reject(0, ROW_READS.name, &format!("{what}: {odd}"), format!("{what},{row:?}").as_bytes())
     }
 }

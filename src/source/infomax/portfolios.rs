@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::market::{IndexCode, StockCode};
 use crate::source::http::Call;
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Rows};
+use crate::source::{Job, Rows, reject};
 use crate::stream::Writer;
 
 /// The columns that portfolios have.
@@ -87,7 +87,7 @@ impl Extract<'_> {
                     roll.tick(etf, *session);
                     match row.part(etf, *session) {
                         Ok((id, part)) => rows.add(|out| Part { component_id: &id, ..part }.write(out)),
-                        Err(odd) => Self::reject(writer, &format!("{etf},{session}"), &odd, row)?,
+                        Err(odd) => reject(writer, &format!("{etf},{session}"), &odd, row)?,
                     }
                 }
             }

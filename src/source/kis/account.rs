@@ -1,44 +1,24 @@
 //! Who asks KIS: app key and secret, the token that they get, and what its answers say of themselves.
 
-use std::time::Duration;
-
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::market::kst;
 use crate::settings::Secret;
-use crate::source::http::{Answer, Call, Client, Token, Tokens, Vendor, Verdict, odd_answer};
-
-/// Calls that were under way while a token was renewed come back refused: that is no reason to renew it again.
-const JUST_RENEWED: Duration = Duration::from_secs(60);
+use crate::source::http::{Answer, Bearer, Call, Client, Token, Tokens, Vendor, Verdict, odd_answer};
 
 /// App key and secret, and the token that they get.
 pub(super) struct Account {
     app_key: Secret,
     app_secret: Secret,
-    tokens: Tokens,
-    current: Mutex<Current>,
-}
-
-#[derive(Default)]
-struct Current {
-    token: Option<Secret>,
-    renewed: Option<Instant>,
+    bearer: Bearer,
 }
 
 impl Vendor for Account {
     async fn sign(&self, client: &Client<'_>) -> Result<Vec<(&'static str, Secret)>> {
-        let mut current = self.current.lock().await;
-        let token = match &current.token {
-            Some(token) => token,
-            None => {
-                current.token.insert(self.tokens.get(None, async |_| self.issue(client).await).await?.secret)
-            }
-        };
+        let token = self.bearer.get(async |_| self.issue(client).await).await?;
         Ok(vec![
             ("authorization", Secret::new(format!("Bearer {}", token.reveal()))),
             ("appkey", self.app_key.clone()),
@@ -55,19 +35,13 @@ impl Vendor for Account {
     }
 
     async fn renew(&self, client: &Client<'_>) -> Result<()> {
-        let mut current = self.current.lock().await;
-        if current.renewed.is_some_and(|at| at.elapsed() < JUST_RENEWED) {
-            return Ok(());
-        }
-        let token = self.tokens.get(current.token.as_ref(), async |_| self.issue(client).await).await?;
-        *current = Current { token: Some(token.secret), renewed: Some(Instant::now()) };
-        Ok(())
+        self.bearer.renew(async |_| self.issue(client).await).await
     }
 }
 
 impl Account {
     pub(super) fn new(app_key: Secret, app_secret: Secret, tokens: Tokens) -> Self {
-        Self { app_key, app_secret, tokens, current: Mutex::default() }
+        Self { app_key, app_secret, bearer: Bearer::new(tokens) }
     }
 
     /// Gets a token. KIS issues one a minute and tells the account's owner of each.

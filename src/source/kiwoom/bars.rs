@@ -12,7 +12,7 @@ use crate::dataset::ohlcv::Bar;
 use crate::error::Result;
 use crate::market::StockCode;
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Listing, Roll, Rows};
+use crate::source::{Job, Listing, Roll, Rows, reject};
 use crate::stream::Writer;
 
 const DAILY: Operation = Operation { id: "ka10081", path: "/api/dostk/chart", list: "stk_dt_pole_chart_qry" };
@@ -74,7 +74,7 @@ impl Extract<'_> {
                         Ok(date) if date < first => continue,
                         Ok(date) => date,
                         Err(odd) => {
-                            Self::reject(writer, code.as_str(), &odd, row)?;
+                            reject(writer, code.as_str(), &odd, row)?;
                             continue;
                         }
                     };
@@ -83,7 +83,7 @@ impl Extract<'_> {
                     roll.tick(code, date);
                     match row.bar(code, date, listing) {
                         Ok(bar) => rows.add(|out| bar.write(out)),
-                        Err(odd) => Self::reject(writer, &format!("{code} {date}"), &odd, row)?,
+                        Err(odd) => reject(writer, &format!("{code} {date}"), &odd, row)?,
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::market::{Decimal, StockCode};
 use crate::source::http::{Answer, odd_answer};
 use crate::source::published::{self, State};
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Roll, Rows, Source};
+use crate::source::{Job, Roll, Rows, Source, reject};
 use crate::stream::Writer;
 
 const BASIC: Operation = Operation { id: "ka10001", path: "/api/dostk/stkinfo", list: "" };
@@ -101,7 +101,7 @@ impl Extract<'_> {
                 }
                 Err(odd) => {
                     roll.tick(code, session);
-                    Self::reject(writer, &format!("{code} {session}"), &odd, &row)?;
+                    reject(writer, &format!("{code} {session}"), &odd, &row)?;
                 }
             }
         }

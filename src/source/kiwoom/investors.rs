@@ -14,7 +14,7 @@ use crate::dataset::investor_trading::Flow;
 use crate::error::Result;
 use crate::market::{Investor, StockCode};
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Roll, Rows};
+use crate::source::{Job, Roll, Rows, reject};
 use crate::stream::Writer;
 
 const INVESTORS: Operation = Operation { id: "ka10059", path: "/api/dostk/stkinfo", list: "stk_invsr_orgn" };
@@ -93,7 +93,7 @@ impl Extract<'_> {
                         // The row of a session whose figures are not known yet is blank.
                         Ok((_, figures)) if figures.iter().all(Option::is_none) => {}
                         Ok((date, figures)) => days.entry(date).or_default()[metric] = figures,
-                        Err(odd) => Self::reject(writer, code.as_str(), &odd, row)?,
+                        Err(odd) => reject(writer, code.as_str(), &odd, row)?,
                     }
                 }
                 if metric + 1 < METRICS {

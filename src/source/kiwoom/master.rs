@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::market::{Market, SecurityType, StockCode, kst_date};
 use crate::source::http::{Answer, Pages};
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Listing, Universe};
+use crate::source::{Listing, Universe, reject};
 use crate::stream::Writer;
 
 const LIST: Operation = Operation { id: "ka10099", path: "/api/dostk/stkinfo", list: "list" };
@@ -59,7 +59,7 @@ impl<'a> Extract<'a> {
                     Ok(Some((code, listing))) if !universe.has(code) => universe.add(code, listing),
                     Ok(_) => {}
                     Err(odd) => {
-                        Self::reject(writer, &format!("the list of names, {}", &*row.code), &odd, &row)?;
+                        reject(writer, &format!("the list of names, {}", &*row.code), &odd, &row)?;
                     }
                 }
             }

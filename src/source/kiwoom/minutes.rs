@@ -16,7 +16,7 @@ use crate::dataset::{Rule, Severity};
 use crate::error::{Error, Result};
 use crate::market::{Day, Hours, StockCode};
 use crate::source::text::{self, Cell, Odd};
-use crate::source::{Job, Roll};
+use crate::source::{Job, Roll, reject};
 use crate::stream::Writer;
 
 const MINUTES: Operation =
@@ -133,7 +133,7 @@ fn read<W: Write>(
         let at = match row.at() {
             Ok(at) => at,
             Err(odd) => {
-                Extract::reject(writer, code.as_str(), &odd, row)?;
+                reject(writer, code.as_str(), &odd, row)?;
                 continue;
             }
         };
@@ -144,7 +144,7 @@ fn read<W: Write>(
         else {
             let odd =
                 Odd { field: "cntr_tm", text: row.cntr_tm.to_string(), expected: "a minute of a session" };
-            Extract::reject(writer, code.as_str(), &odd, row)?;
+            reject(writer, code.as_str(), &odd, row)?;
             continue;
         };
         if at.time() < hours.open || at.time() > hours.close {
@@ -155,7 +155,7 @@ fn read<W: Write>(
             // A minute without trades has no bar.
             Ok(bar) if bar.volume == 0 => {}
             Ok(bar) => came.bars.push(bar),
-            Err(odd) => Extract::reject(writer, &format!("{code} {at}"), &odd, row)?,
+            Err(odd) => reject(writer, &format!("{code} {at}"), &odd, row)?,
         }
     }
     came.bars.sort_by_key(|bar| bar.time);

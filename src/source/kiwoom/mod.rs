@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::account::Account;
 use super::http::{Answer, Call, Client, Manners, Pages, Tokens, odd_answer};
 use super::text;
-use super::{Job, Plan, ROW_READS, Roll, Source};
+use super::{Job, Plan, Roll, Source};
 use crate::dataset::{Finding, Rule, Scope, Severity};
 use crate::error::{Error, Result};
 use crate::market::{SecurityType, StockCode, kst_date};
@@ -216,16 +216,6 @@ impl<'a> Extract<'a> {
         roll.judge(self.client.job(), "kiwoom", sessions, percent, LATER).inspect_err(|_| {
             asked.for_each(|call| self.client.disown(&call));
         })
-    }
-
-    /// Keeps a row that does not read.
-    fn reject<W: Write>(
-        writer: &mut Writer<W>,
-        what: &str,
-        odd: &text::Odd,
-        row: &impl std::fmt::Debug,
-    ) -> Result<()> {
-        writer.reject(0, ROW_READS.name, &format!("{what}: {odd}"), format!("{row:?}").as_bytes())
     }
 
     fn remark<W: Write>(writer: &mut Writer<W>, rule: &'static Rule, key: &str, message: &str) -> Result<()> {
