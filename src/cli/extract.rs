@@ -163,7 +163,8 @@ fn universe(job: &Job, context: &Context) -> Result<Option<Universe>> {
 pub(super) fn plan_text(plan: &Plan) -> String {
     let minutes = plan.seconds / 60.0;
     let time = if minutes < 1.0 { format!("{:.0} s", plan.seconds) } else { format!("{minutes:.0} min") };
-    format!("{} calls, about {time} at the configured rate{}", printer::count(plan.calls), plan.remark)
+    let calls = if plan.calls == 1 { "call" } else { "calls" };
+    format!("{} {calls}, about {time} at the configured rate{}", printer::count(plan.calls), plan.remark)
 }
 
 /// The resolved sessions in a line, also why there is none.

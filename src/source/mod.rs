@@ -352,11 +352,13 @@ pub fn preferred(
         })
     };
     let names: Vec<_> = serving.iter().map(|s| s.name()).collect();
+    let hint =
+        if serving.contains(&Source::Marcap) { "marcap needs no key (set KDATA_MARCAP), " } else { "" };
     ready.iter().find(has).or(ready.first()).copied().ok_or_else(|| {
         Error::usage(
             format!("no source of {dataset} is set up"),
             format!(
-                "set up one of {}: .env.example says how; marcap needs no key (set KDATA_MARCAP), --source sim nothing",
+                "set up one of {}: .env.example says how; {hint}--source sim needs nothing",
                 names.join(", ")
             ),
         )
