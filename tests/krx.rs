@@ -698,7 +698,7 @@ fn a_scheme_does_not_come_in_part(db: &Db) {
     promote("").ok();
     let all = db.production_to_the_letter();
     for scope in ["--market KOSPI", "--codes 000010"] {
-        promote(scope).fails(3, &["KRX came in part, by --codes or --market"]);
+        promote(scope).fails(3, &["sectors.scheme_is_whole"]);
         assert_eq!(db.production_to_the_letter(), all, "{scope}");
         let batch = db.value("SELECT max(batch_id) FROM ops.batches");
         db.kdata(&format!("rollback {batch}")).ok();

@@ -3,7 +3,6 @@
 -- withheld: lists that do not come into production:
 --   broken  a row of the list was rejected: it is not whole
 --   better  production holds the list from a better source, or final
---   partial it is of some markets or codes only, and its members are of all
 CREATE TEMP TABLE slices ON COMMIT DROP AS
 WITH own AS (
     SELECT s.time, s.{slice} AS slice, count(*) AS rows FROM staged s GROUP BY 1, 2
@@ -42,11 +41,6 @@ WHERE (m.finality = 'final' AND job.finality = 'provisional')
    OR (m.finality = job.finality
        AND coalesce(array_position({sources}::text[], m.source), 99)
          < coalesce(array_position({sources}::text[], job.source), 99))
-UNION ALL
-SELECT x.time, x.slice, x.rows, 'partial', NULL, NULL
-FROM slices x, job
-WHERE '{slice}' <> '{code}' AND x.rows > 0
-  AND (job.names = 'list' OR NOT job.markets @> ARRAY['KOSPI', 'KOSDAQ'])
 UNION ALL
 SELECT x.time, x.slice, x.rows, 'broken', NULL, NULL
 FROM slices x

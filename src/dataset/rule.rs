@@ -164,10 +164,9 @@ pub static LIST_IS_WHOLE: Rule = Rule {
     name: "batch.list_is_whole",
     severity: Severity::Flag,
     scope: Scope::Batch,
-    says: "the list is not whole: it does not come into production",
+    says: "a row of the list was rejected: the list does not come into production",
     why: "The members of an index, the portfolio of an ETF, the sectors of a scheme replace what stands there as a whole: \
-          without one of its rows the list would look like one that this member has left. So a list of which a row was \
-          rejected, or a scheme of some codes or of one market, does not come. What stands there stays. When \
+          without one of its rows the list would look like one that this member has left. What stands there stays. When \
           no list of the batch is left, the batch is held; kdata promote --batch N --force brings the lists as they are.",
     shows: &[],
 };

@@ -96,12 +96,10 @@ async fn better(transaction: &Transaction<'_>) -> Result<Vec<Remark>> {
     Ok(rows.iter().map(remark).collect())
 }
 
-/// The lists of which a row was rejected, or that are not asked for whole.
+/// The lists of which a row was rejected.
 async fn broken(transaction: &Transaction<'_>) -> Result<Vec<Remark>> {
-    let query = "SELECT $1, 'flag', slice, time, CASE reason \
-                     WHEN 'broken' THEN format('a row of %s was rejected: it does not come', slice) \
-                     ELSE format('%s came in part, by --codes or --market: it does not come', slice) END \
-                 FROM withheld WHERE reason IN ('broken', 'partial') ORDER BY time, slice";
+    let query = "SELECT $1, 'flag', slice, time, format('a row of %s was rejected: it does not come', slice) \
+                 FROM withheld WHERE reason = 'broken' ORDER BY time, slice";
     check_rows(transaction, query, &[&LIST_IS_WHOLE.name]).await
 }
 
