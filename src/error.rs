@@ -107,6 +107,17 @@ pub enum Error {
     ClosedOutput,
 }
 
+/// An error and its causes in one line: many libraries' own text stops at the outermost.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
 impl Error {
     /// The exit code of the process, one of [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {

@@ -1,11 +1,11 @@
 //! `kdata backfill`: history, window by window.
 
 use super::extract::plan_text;
-use super::{Context, promote, range};
+use super::{Context, choice, promote, range};
 use crate::dataset::Dataset;
 use crate::db::cluster::home;
 use crate::error::{Error, Result};
-use crate::source::{self, Job, Source, Stop};
+use crate::source::{Job, Source, Stop};
 use crate::stage::backfill::{Ledger, Outcome, Window, backfill, windows};
 use crate::stage::promote::Options;
 use crate::stage::{block_on, extract};
@@ -25,9 +25,8 @@ pub(super) struct Args {
     dataset: &'static Dataset,
     #[command(flatten)]
     range: range::Range,
-    /// Which source; absent: the best that is set up
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(source::ALL.iter().map(|s| s.name())))]
-    source: Option<String>,
+    #[command(flatten)]
+    choice: choice::Choice,
     /// Sessions of one window; default: a month of daily data, a session of minutes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     window: Option<u16>,
@@ -37,22 +36,12 @@ pub(super) struct Args {
     /// Show the windows, calls and time; do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Seed of the simulated market
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let range = args.range.resolve(&context.calendar, context.today())?;
-    let last = context.calendar.sessions(range.0, range.1).last().copied();
-    let source = match &args.source {
-        Some(name) => Source::find(name).expect("one of the possible values"),
-        None => {
-            let (calendar, settings) = (&context.calendar, &context.settings);
-            source::preferred(args.dataset.name, last, calendar, context.now, settings)?
-        }
-    };
+    let source = args.choice.resolve(args.dataset, range, context)?;
     let stop = Stop::default();
     let state = home(&context.settings)?;
     let job_of = |window: &Window| {
@@ -60,9 +49,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let now = (context.now, format!("{}-{}", context.run_id(), window.from.format("%Y%m%d")));
         let days = (window.from, window.to);
         let job = Job::new(args.dataset, days, now, &context.calendar, &context.settings, state.clone());
-        Ok(Job { seed: args.seed, stop: stop.clone(), ..job })
+        Job { seed: args.choice.seed, stop: stop.clone(), ..job }
     };
-    let whole = job_of(&Window { from: range.0, to: range.1, due: 0, staged: None })?;
+    let whole = job_of(&Window { from: range.0, to: range.1, due: 0, staged: None });
     let width = usize::from(args.window.unwrap_or(if args.dataset.is_intraday() { 1 } else { 21 }));
     let database = block_on(context.database())?;
     let due = block_on(async { windows(&database.place.connect().await?, &whole, source, width).await })?;
@@ -102,10 +91,10 @@ fn block_on_kept<T>(future: impl Future<Output = Result<T>>) -> Result<(tokio::r
 }
 
 /// The calls of all windows, by those of the first.
-fn plan<'a>(source: Source, due: &[Window], job_of: &impl Fn(&Window) -> Result<Job<'a>>) -> Result<String> {
+fn plan<'a>(source: Source, due: &[Window], job_of: &impl Fn(&Window) -> Job<'a>) -> Result<String> {
     let fresh: Vec<&Window> = due.iter().filter(|window| window.staged.is_none()).collect();
     let Some(first) = fresh.first() else { return Ok("all staged already".into()) };
-    let job = job_of(first)?;
+    let job = job_of(first);
     let mut plan = block_on(extract::plan(source, &job))?;
     plan.calls *= fresh.len() as u64;
     plan.seconds *= f64::from(u32::try_from(fresh.len()).unwrap_or(u32::MAX));

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use super::{Context, printer, range};
+use super::{Context, choice, printer, range};
 use crate::dataset::Dataset;
 use crate::db::Place;
 use crate::db::cluster::home;
 use crate::error::{Error, Result};
 use crate::market::{Day, Market, StockCode};
-use crate::source::{self, Job, Plan, Source, Universe};
+use crate::source::{Job, Plan, Source};
 use crate::stage::block_on;
 use crate::{stage, stream};
 
@@ -29,9 +29,8 @@ pub(super) struct Args {
     dataset: &'static Dataset,
     #[command(flatten)]
     range: range::Range,
-    /// Which source; absent: the best that is set up
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(source::ALL.iter().map(|s| s.name())))]
-    source: Option<String>,
+    #[command(flatten)]
+    choice: choice::Choice,
     /// Only these codes, separated by commas; - reads them from stdin. Default: all that were listed then
     #[arg(long, value_name = "A,B")]
     codes: Option<String>,
@@ -47,9 +46,6 @@ pub(super) struct Args {
     /// Show what would be asked, how many calls and how long; ask nothing
     #[arg(long, conflicts_with = "replay")]
     dry_run: bool,
-    /// Seed of the simulated market
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
 }
 
 fn market(text: &str) -> std::result::Result<Market, String> {
@@ -114,13 +110,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
 fn prepare<'a>(args: &Args, context: &'a Context) -> Result<(Source, Job<'a>)> {
     let (from, to) = args.range.resolve(&context.calendar, context.today())?;
     let (calendar, settings) = (&context.calendar, &context.settings);
-    let source = match &args.source {
-        Some(name) => Source::find(name).expect("one of the possible values"),
-        None => {
-            let last = calendar.sessions(from, to).last().copied();
-            source::preferred(args.dataset.name, last, calendar, context.now, settings)?
-        }
-    };
+    let source = args.choice.resolve(args.dataset, (from, to), context)?;
     let state = home(settings)?;
     let now = (context.now, context.run_id());
     let mut job = Job {
@@ -130,33 +120,22 @@ fn prepare<'a>(args: &Args, context: &'a Context) -> Result<(Source, Job<'a>)> {
             .filter(|m| args.market.is_empty() || args.market.contains(m))
             .collect(),
         indices: args.index.clone(),
-        seed: args.seed,
+        seed: args.choice.seed,
         replay: args.replay,
         progress: context.printer.progress(),
         ..Job::new(args.dataset, (from, to), now, calendar, settings, state)
     };
-    if source.asks_by_code(args.dataset.name) && !job.sessions().is_empty() {
-        job.universe = universe(&job, context)?;
-    }
-    Ok((source, job))
-}
-
-/// Who was listed, from the database where there is one that knows; else the source's own master has to do.
-fn universe(job: &Job, context: &Context) -> Result<Option<Universe>> {
-    if !Place::exists(&context.settings)? {
-        return Ok(None);
-    }
-    let known = block_on(async {
-        let database = context.database().await?;
-        stage::extract::universe(&database.place, job.from, job.to).await
-    });
-    match known {
-        Ok(universe) => Ok(Some(universe).filter(|universe| !universe.is_empty())),
-        Err(error) => {
+    // A source that needs no names must not start a database for them.
+    if source.asks_by_code(args.dataset.name) && Place::exists(settings)? {
+        let known = block_on(async {
+            let database = context.database().await?;
+            stage::extract::know_names(source, &mut job, &database.place).await
+        });
+        if let Err(error) = known {
             context.printer.warning(format!("who was listed is taken from the source itself: {error}"));
-            Ok(None)
         }
     }
+    Ok((source, job))
 }
 
 /// What would be asked.

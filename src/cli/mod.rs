@@ -2,6 +2,7 @@
 
 mod backfill;
 mod backup;
+mod choice;
 mod db;
 mod demo;
 mod doctor;

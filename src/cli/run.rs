@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use chrono::NaiveDate;
 
-use super::{Context, due, promote, range};
+use super::{Context, choice, due, promote, range};
 use crate::dataset::Dataset;
 use crate::db::Database;
 use crate::db::cluster::home;
 use crate::db::migrate;
 use crate::error::{Error, Result};
-use crate::source::{self, Job, Source, Stop};
+use crate::source::{Job, Stop};
 use crate::stage::promote::{Options, Receipt};
 use crate::stage::validate::MaxRejects;
 use crate::stage::{self, block_on};
@@ -33,12 +33,8 @@ pub(super) struct Args {
     /// The recent sessions that are not promoted final, as `kdata due` lists them
     #[arg(long, conflicts_with_all = ["date", "from", "to"])]
     due: bool,
-    /// Which source; absent: the best that is set up and has published
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(source::ALL.iter().map(|s| s.name())))]
-    source: Option<String>,
-    /// Seed of the simulated market
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    choice: choice::Choice,
 }
 
 /// Runs the command. What fails does not stop the others; the gravest failure decides the exit code, and what is only
@@ -108,20 +104,16 @@ fn bring(
     stop: &Stop,
 ) -> Result<Option<Receipt>> {
     let (calendar, settings) = (&context.calendar, &context.settings);
-    let Some(last) = calendar.sessions(days.0, days.1).last().copied() else { return Ok(None) };
-    let source = match &args.source {
-        Some(name) => Source::find(name).expect("one of the possible values"),
-        None => source::preferred(dataset.name, Some(last), calendar, context.now, settings)?,
-    };
+    if calendar.sessions(days.0, days.1).is_empty() {
+        return Ok(None);
+    }
+    let source = args.choice.resolve(dataset, days, context)?;
     let now = (context.now, format!("{}-{}", context.run_id(), days.0.format("%Y%m%d")));
     let mut job = Job {
-        seed: args.seed,
+        seed: args.choice.seed,
         stop: stop.clone(),
         ..Job::new(dataset, days, now, calendar, settings, home(settings)?)
     };
-    if source.asks_by_code(dataset.name) {
-        let known = block_on(stage::extract::universe(&database.place, job.from, job.to))?;
-        job.universe = Some(known).filter(|universe| !universe.is_empty());
-    }
+    block_on(stage::extract::know_names(source, &mut job, &database.place))?;
     stage::run::bring(source, &job, database, MaxRejects::Percent(1.0)).map(Some)
 }

@@ -91,13 +91,13 @@ pub struct Finding {
     pub severity: Severity,
 }
 
-/// A rule that promote checks.
-pub(super) const fn batch(
-    name: &'static str,
-    severity: Severity,
-    says: &'static str,
-    why: &'static str,
-) -> Rule {
+/// A rule that a source checks on single rows of its answers.
+pub const fn row(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
+    Rule { name, severity, scope: Scope::Row, says, why, shows: &[] }
+}
+
+/// A rule about a batch: promote checks it, or a source remarks it of all its rows.
+pub const fn batch(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
     Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
 }
 

@@ -10,7 +10,7 @@ pub mod status;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, causes};
 use crate::market::Calendar;
 use crate::settings::Settings;
 use cluster::{Cluster, Started};
@@ -233,14 +233,6 @@ fn text(error: &tokio_postgres::Error) -> String {
             let extra = if extra.is_empty() { String::new() } else { format!(" ({})", extra.join("; ")) };
             format!("{} [{}]{extra}", db.message(), db.code().code())
         }
-        None => {
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(error);
-            while let Some(inner) = cause {
-                text = format!("{text}: {inner}");
-                cause = inner.source();
-            }
-            text
-        }
+        None => causes(error),
     }
 }

@@ -157,7 +157,7 @@ pub fn backfill<'a>(
     source: Source,
     windows: &[Window],
     (jobs, settings): (usize, &Settings),
-    job_of: impl Fn(&Window) -> Result<Job<'a>> + Sync,
+    job_of: impl Fn(&Window) -> Job<'a> + Sync,
     mut tell: impl FnMut(&Outcome) -> Result<()>,
 ) -> Result<()> {
     let queue = Mutex::new(windows.iter());
@@ -201,15 +201,12 @@ fn stage<'a>(
     database: &Database,
     source: Source,
     window: &Window,
-    job_of: &(impl Fn(&Window) -> Result<Job<'a>> + Sync),
+    job_of: &(impl Fn(&Window) -> Job<'a> + Sync),
 ) -> Result<i64> {
     if let Some(batch) = window.staged {
         return Ok(batch);
     }
-    let mut job = job_of(window)?;
-    if source.asks_by_code(job.dataset.name) {
-        let known = block_on(extract::universe(&database.place, job.from, job.to))?;
-        job.universe = Some(known).filter(|universe| !universe.is_empty());
-    }
+    let mut job = job_of(window);
+    block_on(extract::know_names(source, &mut job, &database.place))?;
     run(source, &job, database, MaxRejects::Percent(1.0)).map(|loaded| loaded.batch)
 }

@@ -83,9 +83,19 @@ async fn open<'a>(source: Source, job: &'a Job<'a>) -> Result<Option<Opened<'a>>
     Opened::open(source, job).await.map(Some)
 }
 
+/// Tells a job who was listed, where its source goes from name to name and the stock master reaches its sessions; else the
+/// source's own master has to do.
+pub async fn know_names(source: Source, job: &mut Job<'_>, place: &Place) -> Result<()> {
+    if source.asks_by_code(job.dataset.name) && !job.sessions().is_empty() {
+        let known = universe(place, job.from, job.to).await?;
+        job.universe = Some(known).filter(|universe| !universe.is_empty());
+    }
+    Ok(())
+}
+
 /// The names listed on the sessions of a range as the stock master tells, those included that were delisted later.
 /// Empty where it does not reach.
-pub async fn universe(place: &Place, from: NaiveDate, to: NaiveDate) -> Result<Universe> {
+async fn universe(place: &Place, from: NaiveDate, to: NaiveDate) -> Result<Universe> {
     let client = place.connect().await?;
     let rows = client
         .query(include_str!("../../sql/report/universe.sql"), &[&from, &to])

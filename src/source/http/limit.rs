@@ -122,23 +122,38 @@ impl Quota {
         Self { path: folder.join(name), calls, bytes }
     }
 
-    /// Adds what was used on a day and tells the sum; adding nothing asks.
-    pub fn add(&self, day: &str, calls: u64, bytes: u64) -> Result<Used> {
+    /// Counts a call on a day, if one is left: looked at and counted while nobody else can. What was used with it; the
+    /// error tells what was used without.
+    pub fn take(&self, day: &str) -> Result<std::result::Result<Used, Used>> {
+        self.change(day, |used| {
+            if self.is_spent(*used) {
+                return Err(*used);
+            }
+            used.calls += 1;
+            Ok(*used)
+        })
+    }
+
+    /// Adds the bytes of an answer.
+    pub fn add_bytes(&self, day: &str, bytes: u64) -> Result<()> {
+        self.change(day, |used| used.bytes += bytes)
+    }
+
+    fn change<T>(&self, day: &str, change: impl FnOnce(&mut Used) -> T) -> Result<T> {
         locked(&self.path, |text| {
             let words: Vec<&str> = text.split_ascii_whitespace().collect();
             let number = |at: usize| words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0);
-            let before = if words.first() == Some(&day) {
+            let mut used = if words.first() == Some(&day) {
                 Used { calls: number(1), bytes: number(2) }
             } else {
                 Used::default()
             };
-            let used = Used { calls: before.calls + calls, bytes: before.bytes + bytes };
-            (format!("{day} {} {}", used.calls, used.bytes), used)
+            let outcome = change(&mut used);
+            (format!("{day} {} {}", used.calls, used.bytes), outcome)
         })
     }
 
-    /// Is there nothing left?
-    pub fn is_spent(&self, used: Used) -> bool {
+    fn is_spent(&self, used: Used) -> bool {
         self.calls.is_some_and(|most| used.calls >= most) || self.bytes.is_some_and(|most| used.bytes >= most)
     }
 }
@@ -233,8 +248,15 @@ mod tests {
     fn quotas_count_by_day() {
         let folder = tempfile::tempdir().unwrap();
         let quota = Quota::new(folder.path(), "q", Some(3), Some(1_000));
-        assert!(!quota.is_spent(quota.add("2026-11-20", 2, 999).unwrap()));
-        assert!(quota.is_spent(quota.add("2026-11-20", 0, 1).unwrap()));
-        assert_eq!(quota.add("2026-11-21", 1, 0).unwrap(), Used { calls: 1, bytes: 0 });
+        let day = "2026-11-20";
+        assert_eq!(quota.take(day).unwrap(), Ok(Used { calls: 1, bytes: 0 }));
+        quota.add_bytes(day, 999).unwrap();
+        assert_eq!(quota.take(day).unwrap(), Ok(Used { calls: 2, bytes: 999 }));
+        quota.add_bytes(day, 1).unwrap();
+        // The bytes are spent, and what is refused does not count.
+        assert_eq!(quota.take(day).unwrap(), Err(Used { calls: 2, bytes: 1_000 }));
+        assert_eq!(quota.take("2026-11-21").unwrap(), Ok(Used { calls: 1, bytes: 0 }));
+        let calls = Quota::new(folder.path(), "c", Some(1), None);
+        assert!(calls.take(day).unwrap().is_ok() && calls.take(day).unwrap().is_err());
     }
 }

@@ -8,9 +8,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 
 use super::part::Part;
-use super::{Extract, MOST_ROWS, ranged, rows, rule};
+use super::{Extract, MOST_ROWS, ranged, rows};
 use crate::dataset::stocks::Stock;
-use crate::dataset::{Finding, Rule};
+use crate::dataset::{Finding, Rule, Severity, rule};
 use crate::error::{Error, Result};
 use crate::market::{Isin, Market, SecurityType, StockCode, kst_date};
 use crate::source::http::{Call, odd_answer};
@@ -30,8 +30,9 @@ const LOOK_BACK: Days = Days::new(45);
 const TYPES: [&str; 10] = ["ST", "RT", "SC", "IF", "MF", "DR", "FS", "FE", "EF", "EN"];
 
 /// The master of a past session is put together from the present names and the delisted ones.
-pub(super) static PRESENT_NAMES: Rule = rule(
+pub(super) static PRESENT_NAMES: Rule = rule::batch(
     "infomax.names_are_of_the_present",
+    Severity::Flag,
     "names, markets and types of a past session are those of now",
     "The list has no date: who was listed on a past session follows from the dates of listing and delisting, but not what \
      they were called then, nor whether they moved from one market to another since.",

@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::http::{Answer, Call, Client, Manners, Vendor, Verdict, odd_answer};
 use super::text;
 use super::{Job, Plan, Roll, Source, Universe};
-use crate::dataset::{Rule, Scope, Severity};
+use crate::dataset::Rule;
 use crate::error::{Error, Result};
 use crate::market::{SecurityType, StockCode};
 use crate::settings::Secret;
@@ -43,10 +43,6 @@ const LATER: &str = "a session is loaded in the evening, all of it after 19:00: 
 
 /// What is remarked of this source's answers.
 pub static RULES: [&Rule; 2] = [&master::PRESENT_NAMES, &portfolios::PROXY];
-
-const fn rule(name: &'static str, says: &'static str, why: &'static str) -> Rule {
-    Rule { name, severity: Severity::Flag, scope: Scope::Batch, says, why, shows: &[] }
-}
 
 /// A job at Infomax.
 pub struct Extract<'a> {

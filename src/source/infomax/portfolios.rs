@@ -6,10 +6,10 @@ use chrono::NaiveDate;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
-use super::{Dated, Extract, LATER, only, rule};
+use super::{Dated, Extract, LATER, only};
 use crate::dataset::etf_portfolios::{Part, component_id, is_cash};
 use crate::dataset::index_components::Member;
-use crate::dataset::{Finding, Rule};
+use crate::dataset::{Finding, Rule, Severity, rule};
 use crate::error::{Error, Result};
 use crate::market::{IndexCode, StockCode};
 use crate::source::http::Call;
@@ -25,8 +25,9 @@ const NO_ROW: &str = "listed on that session, and no portfolio came";
 const PROXIES: [(IndexCode, &str); 2] = [(IndexCode::KOSPI_200, "069500"), (IndexCode::KOSDAQ_150, "229200")];
 
 /// The members come from an ETF.
-pub(super) static PROXY: Rule = rule(
+pub(super) static PROXY: Rule = rule::batch(
     "infomax.etf_pdf_proxy",
+    Severity::Flag,
     "index members are the stocks in the portfolio of an ETF on the index (source=etf_pdf_proxy)",
     "Infomax has no list of members. The portfolio of a fund that holds the index in full comes close: it may hold cash, \
      futures and a sample, and changes on the fund's days, not the index's.",

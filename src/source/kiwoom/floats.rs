@@ -6,9 +6,9 @@ use chrono::NaiveDate;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 
-use super::{Extract, LEAST_PERCENT, Operation, body, code_of, rule};
+use super::{Extract, LEAST_PERCENT, Operation, body, code_of};
 use crate::dataset::floating_shares::Float;
-use crate::dataset::{Rule, Severity};
+use crate::dataset::{Rule, Severity, rule};
 use crate::error::{Error, Result};
 use crate::market::{Decimal, StockCode};
 use crate::source::http::{Answer, odd_answer};
@@ -20,7 +20,7 @@ use crate::stream::Writer;
 const BASIC: Operation = Operation { id: "ka10001", path: "/api/dostk/stkinfo", list: "" };
 
 /// Floating shares whose unit is not certain.
-pub(super) static UNIT_AGREES: Rule = rule(
+pub(super) static UNIT_AGREES: Rule = rule::batch(
     "kiwoom.floating_shares_agree",
     Severity::Flag,
     "floating shares, listed shares and the ratio do not agree: the floating shares are left out",

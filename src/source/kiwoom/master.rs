@@ -6,8 +6,8 @@ use std::io::Write;
 use chrono::NaiveDate;
 use serde::Deserialize;
 
-use super::{Extract, Operation, next, rows, rule};
-use crate::dataset::{Rule, Severity};
+use super::{Extract, Operation, next, rows};
+use crate::dataset::{Rule, Severity, rule};
 use crate::error::Result;
 use crate::market::{Market, SecurityType, StockCode, kst_date};
 use crate::source::http::{Answer, Pages};
@@ -22,7 +22,7 @@ const LISTS: [&str; 6] = ["0", "10", "50", "8", "60", "6"];
 pub(super) const CALLS: usize = 2 * LISTS.len();
 
 /// The list has no date.
-pub(super) static PRESENT_NAMES: Rule = rule(
+pub(super) static PRESENT_NAMES: Rule = rule::batch(
     "kiwoom.names_are_of_the_present",
     Severity::Flag,
     "names of past sessions are those that are listed now",

@@ -10,9 +10,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Extract, Operation, Stamped, body, rule};
+use super::{Extract, Operation, Stamped, body};
 use crate::dataset::ohlcv_minute::MinuteBar;
-use crate::dataset::{Rule, Severity};
+use crate::dataset::{Rule, Severity, rule};
 use crate::error::{Error, Result};
 use crate::market::{Day, Hours, StockCode};
 use crate::source::text::{self, Cell, Odd};
@@ -27,7 +27,7 @@ pub(super) const SESSIONS_AT_ONCE: usize = 2;
 const LEAST_PERCENT: usize = 10;
 
 /// Bars that are none of the regular session's.
-pub(super) static OUT_OF_HOURS: Rule = rule(
+pub(super) static OUT_OF_HOURS: Rule = rule::batch(
     "kiwoom.minutes_out_of_hours",
     Severity::Note,
     "minutes outside of the regular session were left out",

@@ -21,7 +21,7 @@ use self::account::Account;
 use super::http::{Answer, Call, Client, Manners, Pages, Tokens, odd_answer};
 use super::text;
 use super::{Job, Plan, Roll, Source};
-use crate::dataset::{Finding, Rule, Scope, Severity};
+use crate::dataset::{Finding, Rule};
 use crate::error::{Error, Result};
 use crate::market::{SecurityType, StockCode, kst_date};
 use crate::stream::{Names, Preamble, Writer};
@@ -45,10 +45,6 @@ const LATER: &str =
 
 /// What is remarked of this source's answers.
 pub static RULES: [&Rule; 3] = [&master::PRESENT_NAMES, &minutes::OUT_OF_HOURS, &floats::UNIT_AGREES];
-
-const fn rule(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule { name, severity, scope: Scope::Batch, says, why, shows: &[] }
-}
 
 /// An operation: its id, its path, and the list in its answers.
 struct Operation {

@@ -30,36 +30,32 @@ use self::portal::Portal;
 use self::stocks::Master;
 use super::text::Odd;
 use super::{Job, Plan, Source};
-use crate::dataset::{Rule, Scope, Severity};
+use crate::dataset::{Rule, Severity, rule};
 use crate::error::{Error, Result};
 use crate::market::{Market, StockCode};
 use crate::stream::{Names, Preamble, Writer};
 
-const fn rule(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule { name, severity, scope: Scope::Row, says, why, shows: &[] }
-}
-
-static CHANGE: Rule = rule(
+static CHANGE: Rule = rule::row(
     "krx.change_agrees",
     Severity::Reject,
     "change, change code and change ratio contradict each other",
     "Code 1 and 4 mean up, 2 and 5 down, 0 and 3 unchanged; ratio = change / (close - change) within 0.0051 points. Holds \
      for all rows of the recorded answers. The base price is made from the change: bars are rejected, caps flagged.",
 );
-static CAP: Rule = rule(
+static CAP: Rule = rule::row(
     "krx.cap_agrees",
     Severity::Reject,
     "the capitalisation is not close x listed shares",
     "Exact in all rows of the recorded answers. Caps are rejected; a bar is flagged, as its close may be right.",
 );
-static NO_SHARE: Rule = rule(
+static NO_SHARE: Rule = rule::row(
     "krx.no_share",
     Severity::Note,
     "names of the list are no shares, and are left out",
     "The list of delisted names also holds subscription rights and beneficiary certificates; their codes have eight \
      characters, where those of shares have six. Of the 4,043 names recorded in January 2026, 1,749 are such.",
 );
-static OTHER_TIME: Rule = rule(
+static OTHER_TIME: Rule = rule::row(
     "krx.is_of_its_session",
     Severity::Flag,
     "the list bears the time of another session",

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::super::Job;
 use super::file::{self, YearFile};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, causes};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -157,17 +157,6 @@ async fn attempt(
     }
     file.flush().await.map_err(disk)?;
     Ok(true)
-}
-
-/// The causes of an error in one line: reqwest's own text stops at the outermost.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// A URL without user, password and query.

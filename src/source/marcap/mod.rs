@@ -19,16 +19,12 @@ use super::{Job, Source};
 use crate::dataset::market_cap::Cap;
 use crate::dataset::ohlcv::Bar;
 use crate::dataset::stocks::{self, Stock};
-use crate::dataset::{Finding, Rule, Scope, Severity};
+use crate::dataset::{Finding, Rule, Severity, rule};
 use crate::error::{Error, Result};
 use crate::market::{Market, SecurityType, StockCode, limit};
 use crate::stream::{Names, Preamble, Writer};
 
-const fn rule(name: &'static str, severity: Severity, says: &'static str, why: &'static str) -> Rule {
-    Rule { name, severity, scope: Scope::Row, says, why, shows: &[] }
-}
-
-static READS: Rule = rule(
+static READS: Rule = rule::row(
     "marcap.row_reads",
     Severity::Reject,
     "the row of the source file does not read",
@@ -36,14 +32,14 @@ static READS: Rule = rule(
      CP949 turns into; a code [0-9A-Z]{6}, a known market, a date of the file's year, whole numbers, a rank from 1. One \
      damaged cell makes the whole row doubtful.",
 );
-static IN_ORDER: Rule = rule(
+static IN_ORDER: Rule = rule::row(
     "marcap.date_in_order",
     Severity::Reject,
     "the row stands among rows of another date",
     "marcap's files ascend by date, and a session has thousands of rows. A few rows out of order, or alone on their \
      day, are rows with a changed date.",
 );
-static CHANGE: Rule = rule(
+static CHANGE: Rule = rule::row(
     "marcap.change_agrees",
     Severity::Reject,
     "change, change code and change ratio contradict each other",
@@ -51,33 +47,33 @@ static CHANGE: Rule = rule(
      Holds for all 489,645 rows of the reference data. The base price is made from the change: bars are rejected, caps \
      and masters flagged. A row without a ratio in a file that has them is flagged.",
 );
-static MARKET: Rule = rule(
+static MARKET: Rule = rule::row(
     "marcap.market_agrees",
     Severity::Flag,
     "the market and the market id contradict each other",
     "KOSPI is STK, KOSDAQ and its segment GLOBAL are KSQ, KONEX is KNX, in every row of the reference data. Scopes, ticks \
      and limits depend on the market.",
 );
-static CAP: Rule = rule(
+static CAP: Rule = rule::row(
     "marcap.cap_agrees",
     Severity::Reject,
     "the capitalisation is not close x listed shares",
     "Exact in all 489,645 rows of the reference data. Rejected where cap or shares are asked for; a bar is flagged, as \
      its close may be right.",
 );
-static TURNOVER: Rule = rule(
+static TURNOVER: Rule = rule::row(
     "marcap.volume_within_shares",
     Severity::Flag,
     "more than five times the listed shares were traded",
     "Theme stocks trade more than their listed shares in a day now and then, but not five times.",
 );
-static LIMIT_CODE: Rule = rule(
+static LIMIT_CODE: Rule = rule::row(
     "marcap.limit_code_agrees",
     Severity::Flag,
     "the change code says the close is at the daily limit, and it is not",
     "Code 4 is limit-up, 5 limit-down: right for 2,133 of 2,136 rows of the reference data; the others are first sessions.",
 );
-static PLAIN: Rule = rule(
+static PLAIN: Rule = rule::row(
     "marcap.file_is_plain",
     Severity::Flag,
     "the file has a byte order mark or line ends of two kinds",
