@@ -100,6 +100,20 @@ fn run_brings_what_is_due() {
     assert_eq!(at("2024-02-29T18:00:00+09:00", "-q run ohlcv --due").stderr, "");
 }
 
+/// A holiday that was declared since: what is compared with the session before must know it, as in promote.
+#[test]
+fn the_calendar_of_the_day_counts() {
+    let db = &Db::native();
+    let sheet = Sheet::market(120, &["2024-01-08", "2024-01-09", "2024-01-11", "2024-01-12"]);
+    db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
+    db.kdata("db migrate").ok();
+    let calendar = db.write("calendar.csv", "2024-01-10,,,temporary holiday\n").display().to_string();
+    let ask = "backfill ohlcv --source marcap --from 2024-01-08 --to 2024-01-12";
+    db.sh(&format!("export KDATA_CALENDAR={calendar}; kdata {ask}")).ok();
+    assert_eq!(db.value("SELECT prev_time FROM market.trading_days WHERE time = '2024-01-11'"), "2024-01-09");
+    assert_eq!(rows(db), sheet.rows.len());
+}
+
 #[test]
 fn a_year_by_the_example_script() {
     let db = &Db::native();

@@ -69,6 +69,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         return context.printer.line(text);
     }
     context.printer.remark(text);
+    let database = block_on(context.database_to_promote())?;
     super::stop_on_signals(&stop, context.printer);
     let ledger = block_on_kept(Ledger::begin(&database, &whole, source, due.len()))?;
     let mut count = 0;

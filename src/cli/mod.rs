@@ -26,7 +26,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::dataset::{self, Dataset};
-use crate::db::{Database, Target};
+use crate::db::{Database, Target, migrate};
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::market::{Calendar, kst_date};
 use crate::settings::Settings;
@@ -122,6 +122,14 @@ impl Context {
     /// The database that commands work on.
     async fn database(&self) -> Result<Database> {
         Database::open(&self.settings, Target::Main, &self.calendar).await
+    }
+
+    /// The same for a command that promotes: sessions are compared by the calendar of today. Not for every command: what
+    /// only reads must not change what clients see.
+    async fn database_to_promote(&self) -> Result<Database> {
+        let database = self.database().await?;
+        migrate::sync_calendar(&mut database.place.connect().await?, &self.calendar).await?;
+        Ok(database)
     }
 
     /// The width of tables: what the user says, else the terminal's.

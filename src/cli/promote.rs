@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::{Context, printer};
-use crate::db::migrate;
 use crate::error::{Error, Result};
 use crate::stage::promote::{self, Options, Receipt};
 
@@ -48,9 +47,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         wait: Duration::from_secs(args.wait),
     };
     crate::stage::block_on(async {
-        let database = context.database().await?;
-        // Here, and not in every command: what only reads must not change what clients see.
-        migrate::sync_calendar(&mut database.place.connect().await?, &context.calendar).await?;
+        let database = context.database_to_promote().await?;
         let batches =
             promote::staged(&database.place.connect().await?, args.batch, &context.settings).await?;
         if batches.is_empty() {

@@ -8,7 +8,6 @@ use super::{Context, choice, due, promote, range};
 use crate::dataset::Dataset;
 use crate::db::Database;
 use crate::db::cluster::home;
-use crate::db::migrate;
 use crate::error::{Error, Result};
 use crate::source::{Job, Stop};
 use crate::stage::promote::{Options, Receipt};
@@ -40,10 +39,7 @@ pub(super) struct Args {
 /// Runs the command. What fails does not stop the others; the gravest failure decides the exit code, and what is only
 /// not published yet is the least.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let database = block_on(context.database())?;
-    block_on(async {
-        migrate::sync_calendar(&mut database.place.connect().await?, &context.calendar).await
-    })?;
+    let database = block_on(context.database_to_promote())?;
     let stop = Stop::default();
     super::stop_on_signals(&stop, context.printer);
     let mut failure: Option<Error> = None;
