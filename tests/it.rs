@@ -28,6 +28,7 @@ mod neighbours; // what batches are compared with
 mod pipe; // the whole, on fixtures and on real data, on both storage backends
 mod promote; // merges, gates, revisions, ranks
 mod readers; // adjusted prices, the past, the names of a date; what the reader may not
+mod rejects; // rows that broke a rule: shown, replayed, discarded
 mod report; // quality, due, runs, rejects
 mod rollback; // back to the letter
 mod session_status; // in any order, what production holds

@@ -1,6 +1,6 @@
 //! `kdata explain`: what a rule means, and why.
 
-use super::{Context, printer};
+use super::{Context, printer, suggest};
 use crate::dataset::{self, Rule, rule};
 use crate::error::{Error, Result};
 use crate::source;
@@ -27,22 +27,30 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             .collect();
         return context.printer.line(printer::table(&["rule", "severity", "broken when"], &rows, &[], None));
     };
-    let Some(rule) = rules.iter().find(|r| r.name == name) else {
-        let close = rules.iter().filter(|r| r.name.contains(name)).map(|r| r.name).collect::<Vec<_>>();
-        let hint = match close.as_slice() {
-            [] => "`kdata explain --list` lists all rules".to_owned(),
-            names => format!("did you mean {}?", names.join(", ")),
-        };
-        return Err(Error::usage(format!("there is no rule {name}"), hint));
-    };
-    context.printer.line(format!(
+    context.printer.line(text(find(name)?))
+}
+
+/// The rule of that name; an error that suggests others.
+pub(super) fn find(name: &str) -> Result<&'static Rule> {
+    let rules = all();
+    let names = || rules.iter().map(|rule| rule.name);
+    rules.iter().find(|rule| rule.name == name).copied().ok_or_else(|| {
+        let hint =
+            suggest::did_you_mean(name, names()).unwrap_or("`kdata explain --list` lists all rules".into());
+        Error::usage(format!("there is no rule {name}"), hint)
+    })
+}
+
+/// What a rule means, for people.
+pub(super) fn text(rule: &Rule) -> String {
+    format!(
         "{}\n\n  broken when  {}\n  severity     {}\n  looks at     {}\n\n{}",
         rule.name,
         rule.says,
         rule.severity.as_str(),
         rule.scope.as_str(),
         wrap(rule.why, 78)
-    ))
+    )
 }
 
 fn all() -> Vec<&'static Rule> {

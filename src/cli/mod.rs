@@ -9,6 +9,8 @@ mod doctor;
 mod due;
 mod explain;
 mod extract;
+mod flags;
+mod kept;
 mod load;
 mod printer;
 mod promote;
@@ -18,6 +20,7 @@ mod report;
 mod rollback;
 mod run;
 mod runs;
+mod suggest;
 mod validate;
 
 use std::process::ExitCode;
@@ -67,6 +70,7 @@ enum Command {
     Due(due::Args),
     Runs(runs::Args),
     Rejects(rejects::Args),
+    Flags(flags::Args),
     Explain(explain::Args),
     Db(db::Args),
     Doctor(doctor::Args),
@@ -184,6 +188,7 @@ fn dispatch(command: Command, printer: Printer) -> Result<()> {
         Command::Due(args) => due::run(&args, &context),
         Command::Runs(args) => runs::run(&args, &context),
         Command::Rejects(args) => rejects::run(&args, &context),
+        Command::Flags(args) => flags::run(&args, &context),
         Command::Explain(args) => explain::run(&args, &context),
         Command::Db(args) => db::run(&args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),

@@ -1,64 +1,78 @@
-//! `kdata rejects`: rows that broke a hard rule.
+//! `kdata rejects`: rows that broke a hard rule: what they are, and what becomes of them.
 
-use super::{Context, Format};
-use crate::error::Result;
-use crate::stage::report;
+use std::io::IsTerminal;
 
-/// List rejected rows, newest first, each whole
+use super::kept::{Discard, List, Show, Which, ask};
+use super::{Context, kept};
+use crate::error::{Error, Result};
+use crate::stage;
+use crate::stage::kept::Kept;
+
+const EXAMPLES: &str = "\
+Examples:
+  kdata rejects                                      counts by rule, then the newest, whole
+  kdata rejects list --dataset ohlcv --date -1s      of one session
+  kdata rejects list --state all --format json       also those replayed and discarded
+  kdata rejects show 1                               one row, its rule, and where it came from
+  kdata rejects replay --batch 1 | kdata load        those that keep today's rules, as a batch of their own
+  kdata rejects discard 1 --reason typo             looked at; nothing is deleted";
+
+/// Rejected rows: list, show, replay by today's rules, discard
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Examples:\n  kdata rejects -n 5\n  kdata rejects --run 12 --rule ohlcv.high_is_highest --format json"
-)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
-    /// How many
-    #[arg(short = 'n', long, default_value_t = 20)]
-    number: u32,
-    /// Only those of this run
-    #[arg(long, value_name = "RUN")]
-    run: Option<i64>,
-    /// Only those of this rule
-    #[arg(long)]
-    rule: Option<String>,
-    /// table or json
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Action {
+    /// Counts by rule, then the newest; what `kdata rejects` does
+    List(List),
+    /// One row, column by column, its rule, and where it came from
+    Show(Show),
+    /// Judge rows by today's rules; writes those that pass as a stream for load
+    Replay(Which),
+    /// Mark rows as looked at; nothing is deleted
+    Discard(Discard),
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let rejects = crate::stage::block_on(async {
-        let database = context.database().await?;
-        let client = database.place.connect().await?;
-        report::rejects(&client, args.number.into(), args.run, args.rule.as_deref()).await
+    match &args.action {
+        None => kept::list(Kept::Rejects, &args.list, &[], context),
+        Some(Action::List(list)) => kept::list(Kept::Rejects, list, &[], context),
+        Some(Action::Show(show)) => kept::show(Kept::Rejects, show, context),
+        Some(Action::Discard(discard)) => kept::discard(Kept::Rejects, discard, context),
+        Some(Action::Replay(which)) => replay(which, context),
+    }
+}
+
+fn replay(which: &Which, context: &Context) -> Result<()> {
+    let filter = which.filter(context)?;
+    if std::io::stdout().is_terminal() {
+        return Err(Error::usage(
+            "the stream of a replay goes into load",
+            "kdata rejects replay --batch N | kdata load && kdata promote",
+        ));
+    }
+    let run = format!("replay-{}", context.run_id());
+    let replayed = ask(context, async |client| {
+        let out = std::io::stdout().lock();
+        stage::kept::replay(client, &filter, out, &context.calendar, context.today(), &run).await
     })?;
-    if args.format == Format::Json {
-        let document = serde_json::json!({ "schema_version": report::SCHEMA_VERSION, "rejects": rejects });
-        return context.printer.json(&document);
+    let mut text = format!("replay: {} rows of batch {} pass", replayed.passed, replayed.batch);
+    for (rule, count) in &replayed.still {
+        text.push_str(&format!("\n  {count} still break {rule}"));
     }
-    for reject in &rejects {
-        let line = reject.line.map_or(String::new(), |l| format!(" line {l}"));
-        context.printer.line(format!(
-            "run {} {}{line} {}\n  {}\n  {}",
-            reject.run_id,
-            reject.dataset,
-            reject.rule,
-            shortened(&reject.message),
-            shortened(&reject.row)
-        ))?;
+    if replayed.left > 0 {
+        text.push_str(&format!(
+            "\n  {} were left: their source rejected them, or they are not kept to the letter",
+            replayed.left
+        ));
     }
-    if rejects.is_empty() {
-        context.printer.remark("no rejects");
-    }
+    context.printer.remark(text);
     Ok(())
 }
-
-/// As much as a person reads; json has it whole.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MOST) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{} … (--format json shows all {} bytes)", &text[..end], text.len()),
-    }
-}
-
-/// Characters.
-const MOST: usize = 400;

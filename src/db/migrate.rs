@@ -23,6 +23,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (10, "guards", include_str!("../../sql/migrations/0010_guards.sql")),
     (20, "readers", include_str!("../../sql/migrations/0020_readers.sql")),
     (30, "backfills", include_str!("../../sql/migrations/0030_backfills.sql")),
+    (55, "looked_at", include_str!("../../sql/migrations/0055_looked_at.sql")),
 ];
 /// The remark on the list of scripts until a new database is made to the end.
 const UNFINISHED: &str = "being made";

@@ -20,6 +20,7 @@ mod rows;
 pub mod sim;
 mod stop;
 pub mod text;
+pub mod trace;
 mod universe;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 pub mod backfill;
 pub mod doctor;
 pub mod extract;
+pub mod kept;
 pub mod load;
 pub mod promote;
 pub mod report;

@@ -128,6 +128,14 @@ fn unquote(row: &[u8], text: &mut Vec<u8>, spans: &mut Vec<(usize, usize)>) {
     }
 }
 
+/// The fields of a row of any form, unquoted; none where it does not read.
+pub(super) fn fields(row: &[u8]) -> Vec<String> {
+    let mut held = Held::default();
+    held.set(row, 0);
+    let fields = held.fields();
+    (0..fields.len()).map(|at| stream::printable(fields.get(at)).into_owned()).collect()
+}
+
 /// Good rows of one name and session, kept until the last of them is known. Buffers are used again.
 #[derive(Default)]
 struct Group {

@@ -178,6 +178,28 @@ impl Spool {
         write().map_err(|e| Error::io(format!("cannot keep an answer in {}", folder.display()), e))
     }
 
+    /// Answers about a session that hold a text, in the folder of a source: where each is, and to what request.
+    pub fn look(
+        folder: &Path,
+        session: NaiveDate,
+        text: Option<&str>,
+        most: usize,
+    ) -> Vec<(PathBuf, String)> {
+        let places = [session.to_string(), "undated".to_owned()].map(|name| fs::read_dir(folder.join(name)));
+        let paths = places.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+        let answers = paths.filter_map(|path| read(&path).ok().map(|(head, body)| (path, head, body)));
+        let holds = |request: &str, body: &[u8]| {
+            text.is_none_or(|text| {
+                request.contains(text) || memchr::memmem::find(body, text.as_bytes()).is_some()
+            })
+        };
+        answers
+            .filter(|(_, head, body)| holds(&head.request, body))
+            .map(|(path, head, _)| (path, head.request))
+            .take(most)
+            .collect()
+    }
+
     /// What was kept as a good answer is none: it stays, by another name.
     pub fn disown(&self, session: Option<NaiveDate>, request: &str) {
         let (folder, name) = (self.place(session), digest(request));
