@@ -44,7 +44,7 @@
 //! - A rule of a row: an entry in its record's `RULES` and a row in the test table below it; of the rows of one name
 //!   and session, in its `GROUP_RULES`.
 //! - A rule that needs neighbours: an entry in the dataset's batch rules and a file in `sql/checks/`.
-//! - A report: a file in `sql/report/` and a function in `stage/report.rs`.
+//! - A report: a file in `sql/report/` and a line in the list of `stage/report/mod.rs`.
 //! - A subcommand: `cli/<name>.rs`, `stage/<name>.rs`, and three lines in the two `mod.rs`.
 
 pub mod cli;

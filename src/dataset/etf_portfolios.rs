@@ -35,6 +35,7 @@ pub static DATASET: Dataset = Dataset {
     kind: Kind::Snapshot { slice: "etf_code" },
     code: "etf_code",
     expects: Some("h.security_type = 'ETF'"),
+    may_lag: 9,
     row_rules: record::rules_of::<Share>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Share>,

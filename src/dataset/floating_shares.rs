@@ -27,6 +27,7 @@ pub static DATASET: Dataset = Dataset {
     kind: Kind::Series,
     code: "stock_code",
     expects: Some("h.security_type NOT IN ('ETF', 'ETN')"),
+    may_lag: 9,
     row_rules: record::rules_of::<Float>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Float>,

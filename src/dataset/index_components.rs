@@ -26,6 +26,7 @@ pub static DATASET: Dataset = Dataset {
     kind: Kind::Snapshot { slice: "index_code" },
     code: "index_code",
     expects: None,
+    may_lag: 68,
     row_rules: record::rules_of::<Member>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Member>,

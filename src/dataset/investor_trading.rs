@@ -34,6 +34,7 @@ pub static DATASET: Dataset = Dataset {
         "h.security_type NOT IN ('ETF', 'ETN') AND NOT EXISTS (SELECT FROM market.ohlcv_daily o \
          WHERE o.stock_code = h.stock_code AND o.time = t.time AND o.volume = 0)",
     ),
+    may_lag: 0,
     row_rules: record::rules_of::<Flow>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Flow>,

@@ -51,6 +51,9 @@ pub struct Dataset {
     /// Which names listed on a session should have rows: a condition on a row `h` of the stock history and a session
     /// `t`; `None` where the master does not tell.
     pub expects: Option<&'static str>,
+    /// How many sessions it may lie behind what its source has published before it is stale. 0: each session is collected.
+    /// Lists that are read on Mondays: one Monday may be a holiday (9); once a quarter, and a week besides (68).
+    pub may_lag: u32,
     /// The rules that validate tests, of rows and of groups; their tests are in the dataset's file.
     pub row_rules: fn() -> Vec<&'static Rule>,
     /// The rules that need neighbours; promote checks them.

@@ -42,6 +42,7 @@ pub static DATASET: Dataset = Dataset {
     kind: Kind::Series,
     code: "stock_code",
     expects: Some("true"),
+    may_lag: 0,
     row_rules: record::rules_of::<Bar>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Bar>,

@@ -33,6 +33,7 @@ pub static DATASET: Dataset = Dataset {
         "NOT EXISTS (SELECT FROM market.ohlcv_daily o \
          WHERE o.stock_code = h.stock_code AND o.time = t.time AND o.open IS NULL)",
     ),
+    may_lag: 0,
     row_rules: record::rules_of::<MinuteBar>,
     batch_rules: &BATCH_RULES,
     check: record::check::<MinuteBar>,

@@ -24,6 +24,7 @@ pub static DATASET: Dataset = Dataset {
     kind: Kind::Snapshot { slice: "scheme" },
     code: "stock_code",
     expects: Some("h.security_type NOT IN ('ETF', 'ETN') AND h.market <> 'KONEX'"),
+    may_lag: 9,
     row_rules: record::rules_of::<Leaf>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Leaf>,

@@ -31,6 +31,7 @@ pub static DATASET: Dataset = Dataset {
     kind: Kind::Master,
     code: "stock_code",
     expects: None,
+    may_lag: 0,
     row_rules: record::rules_of::<Listing>,
     batch_rules: &BATCH_RULES,
     check: record::check::<Listing>,

@@ -1,5 +1,11 @@
 //! report: what came, what is missing, what looks wrong. Reads only.
 
+mod asked;
+mod freshness;
+
+pub use asked::{Asked, GRACE};
+pub use freshness::{Freshness, freshness};
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use tokio_postgres::Client;
@@ -8,11 +14,11 @@ use crate::dataset::{self, Dataset};
 use crate::db::failed;
 use crate::error::Result;
 
-const QUALITY: &str = include_str!("../../sql/report/quality.sql");
-const QUALITY_RULES: &str = include_str!("../../sql/report/quality_rules.sql");
-const DUE: &str = include_str!("../../sql/report/due.sql");
-const RUNS: &str = include_str!("../../sql/report/runs.sql");
-const REJECTS: &str = include_str!("../../sql/report/rejects.sql");
+const QUALITY: &str = include_str!("../../../sql/report/quality.sql");
+const QUALITY_RULES: &str = include_str!("../../../sql/report/quality_rules.sql");
+const DUE: &str = include_str!("../../../sql/report/due.sql");
+const RUNS: &str = include_str!("../../../sql/report/runs.sql");
+const REJECTS: &str = include_str!("../../../sql/report/rejects.sql");
 
 /// The version of the JSON forms; fields are only added within one.
 pub const SCHEMA_VERSION: u32 = 1;
