@@ -23,7 +23,7 @@ WHERE d.time BETWEEN job.from_time AND job.to_time;
 CREATE TEMP TABLE staged_times ON COMMIT DROP AS
 SELECT time, sum(rows)::bigint AS rows
 FROM (
-    SELECT {session} AS time, count(*) AS rows FROM {staging} GROUP BY 1
+    {by_session}
     UNION ALL
     SELECT DISTINCT f.time, 0::bigint FROM ops.flags f
     WHERE f.batch_id = {batch} AND f.severity = 'slice' AND f.time IS NOT NULL

@@ -1,6 +1,6 @@
 //! `kdata db`: the database itself.
 
-use super::{Context, backup};
+use super::{Context, backup, compress};
 use crate::db::cluster::{Cluster, Started};
 use crate::db::migrate::{self, Kind, State};
 use crate::db::{Place, Target};
@@ -45,6 +45,7 @@ enum Command {
         #[arg(long)]
         demo: bool,
     },
+    Compress(compress::Args),
     Backup(backup::BackupArgs),
     Verify(backup::VerifyArgs),
     Restore(backup::RestoreArgs),
@@ -58,6 +59,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         Command::Status => status(context),
         Command::Url { reader, demo } => url(context, *reader, *demo),
         Command::Migrate { demo } => migrate(context, *demo),
+        Command::Compress(args) => compress::run(args, context),
         Command::Backup(args) => backup::backup(args, context),
         Command::Verify(args) => backup::verify(args, context),
         Command::Restore(args) => backup::restore(args, context),

@@ -3,6 +3,7 @@
 mod backfill;
 mod backup;
 mod choice;
+mod compress;
 mod db;
 mod demo;
 mod doctor;

@@ -89,6 +89,11 @@ pub(super) fn count(n: impl Into<i128>) -> String {
     if n < 0 { format!("-{text}") } else { text }
 }
 
+/// A size, with its unit.
+pub(super) fn bytes(n: u64) -> String {
+    indicatif::DecimalBytes(n).to_string()
+}
+
 /// The terminal's width, when stdout is one.
 pub(super) fn terminal_width() -> Option<u16> {
     std::io::stdout().is_terminal().then(|| comfy_table::Table::new().width()).flatten()

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Context, printer};
+use crate::db::storage;
 use crate::error::{Error, Result};
 use crate::stage::promote::{self, Options, Receipt};
 
@@ -85,6 +86,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                     }
                 }
             }
+        }
+        // Beside the receipts: what is promoted stays so, whatever becomes of this.
+        let started = Instant::now();
+        match storage::refresh_rollups(&database.place).await {
+            Ok(0) => {}
+            Ok(_) => context
+                .printer
+                .remark(format!("rollups are up to date, {:.1} s", started.elapsed().as_secs_f64())),
+            Err(error) => context.printer.warning(format!("rollups wait for the next promote: {error}")),
         }
         failure.map_or(Ok(()), Err)
     })

@@ -115,14 +115,21 @@ impl Merge<'_> {
             written.updated = transaction.execute(&revisions, &[&batch]).await.map_err(&doing)?;
         }
         if written.updated > 0 {
+            // Named one by one, so that of a compressed part only the segments that hold them are opened.
+            let first = self.key[0];
+            let query = format!(
+                "SELECT array_agg(DISTINCT key->>'{first}') FROM ops.revisions \
+                 WHERE batch_id = $1 AND table_name = '{table}' AND operation = 'update'"
+            );
+            let named: Vec<String> = transaction.query_one(&query, &[&batch]).await.map_err(&doing)?.get(0);
             let query = format!(
                 "UPDATE market.{table} m SET ({}, batch_id) = ({}, $1::bigint) FROM {from} s \
-                 WHERE {join} AND {target} AND {incoming} AND {}",
+                 WHERE {join} AND {target} AND {incoming} AND {} AND m.{first} = ANY ($2)",
                 self.columns.join(", "),
                 self.list("s"),
                 self.differs()
             );
-            let updated = transaction.execute(&query, &[&batch]).await.map_err(&doing)?;
+            let updated = transaction.execute(&query, &[&batch, &named]).await.map_err(&doing)?;
             agree(table, "updated", written.updated, updated)?;
         }
         written.unchanged = u64::try_from(matched).unwrap_or(0).saturating_sub(written.updated);

@@ -10,21 +10,49 @@ use crate::market::{Calendar, Day};
 use crate::settings::BackendChoice;
 
 /// The scripts, in order. Number 0 is the storage backend's, chosen at the first migrate.
-const MIGRATIONS: &[(i32, &str, &str)] = &[
-    (1, "ledger", include_str!("../../sql/migrations/0001_ledger.sql")),
-    (2, "market", include_str!("../../sql/migrations/0002_market.sql")),
-    (3, "sectors", include_str!("../../sql/migrations/0003_sectors.sql")),
-    (4, "index_components", include_str!("../../sql/migrations/0004_index_components.sql")),
-    (5, "floating_shares", include_str!("../../sql/migrations/0005_floating_shares.sql")),
-    (6, "etf_portfolios", include_str!("../../sql/migrations/0006_etf_portfolios.sql")),
-    (7, "ohlcv_minute", include_str!("../../sql/migrations/0007_ohlcv_minute.sql")),
-    (8, "investor_trading", include_str!("../../sql/migrations/0008_investor_trading.sql")),
-    (9, "snapshots", include_str!("../../sql/migrations/0009_snapshots.sql")),
-    (10, "guards", include_str!("../../sql/migrations/0010_guards.sql")),
-    (20, "readers", include_str!("../../sql/migrations/0020_readers.sql")),
-    (30, "backfills", include_str!("../../sql/migrations/0030_backfills.sql")),
-    (55, "looked_at", include_str!("../../sql/migrations/0055_looked_at.sql")),
+const MIGRATIONS: &[(i32, &str, Script)] = &[
+    (1, "ledger", Script::Same(include_str!("../../sql/migrations/0001_ledger.sql"))),
+    (2, "market", Script::Same(include_str!("../../sql/migrations/0002_market.sql"))),
+    (3, "sectors", Script::Same(include_str!("../../sql/migrations/0003_sectors.sql"))),
+    (4, "index_components", Script::Same(include_str!("../../sql/migrations/0004_index_components.sql"))),
+    (5, "floating_shares", Script::Same(include_str!("../../sql/migrations/0005_floating_shares.sql"))),
+    (6, "etf_portfolios", Script::Same(include_str!("../../sql/migrations/0006_etf_portfolios.sql"))),
+    (7, "ohlcv_minute", Script::Same(include_str!("../../sql/migrations/0007_ohlcv_minute.sql"))),
+    (8, "investor_trading", Script::Same(include_str!("../../sql/migrations/0008_investor_trading.sql"))),
+    (9, "snapshots", Script::Same(include_str!("../../sql/migrations/0009_snapshots.sql"))),
+    (10, "guards", Script::Same(include_str!("../../sql/migrations/0010_guards.sql"))),
+    (20, "readers", Script::Same(include_str!("../../sql/migrations/0020_readers.sql"))),
+    (30, "backfills", Script::Same(include_str!("../../sql/migrations/0030_backfills.sql"))),
+    (40, "parts", Script::Same(include_str!("../../sql/migrations/0040_parts.sql"))),
+    (
+        41,
+        "parts_of_backend",
+        Script::Each {
+            timescale: include_str!("../../sql/backend/timescale_parts.sql"),
+            native: include_str!("../../sql/backend/native_parts.sql"),
+        },
+    ),
+    (42, "storage", Script::Same(include_str!("../../sql/migrations/0042_storage.sql"))),
+    (55, "looked_at", Script::Same(include_str!("../../sql/migrations/0055_looked_at.sql"))),
 ];
+
+/// The script of a migration.
+#[derive(Clone, Copy)]
+enum Script {
+    Same(&'static str),
+    Each { timescale: &'static str, native: &'static str },
+}
+
+impl Script {
+    fn text(self, backend: Backend) -> &'static str {
+        match (self, backend) {
+            (Self::Same(script), _)
+            | (Self::Each { timescale: script, .. }, Backend::Timescale)
+            | (Self::Each { native: script, .. }, Backend::Native) => script,
+        }
+    }
+}
+
 /// The remark on the list of scripts until a new database is made to the end.
 const UNFINISHED: &str = "being made";
 const ROLES: &str = include_str!("../../sql/roles.sql");
@@ -72,11 +100,9 @@ impl Backend {
         }
     }
 
-    fn script(self) -> &'static str {
-        match self {
-            Self::Timescale => include_str!("../../sql/backend/timescale.sql"),
-            Self::Native => include_str!("../../sql/backend/native.sql"),
-        }
+    /// By its name, which is that of migration 0.
+    fn named(name: &str) -> Self {
+        if name == Self::Timescale.as_str() { Self::Timescale } else { Self::Native }
     }
 }
 
@@ -135,6 +161,7 @@ pub async fn state(client: &Client) -> Result<State> {
         .query("SELECT version, name, checksum FROM ops.migrations ORDER BY version", &[])
         .await
         .map_err(&doing)?;
+    let backend = applied.first().map_or(Backend::Native, |row| Backend::named(row.get(1)));
     for row in &applied {
         let (version, name, checksum): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
         if version > newest() {
@@ -145,7 +172,7 @@ pub async fn state(client: &Client) -> Result<State> {
                 help: "install the kdata that made it, or a newer one".into(),
             });
         }
-        let script = MIGRATIONS.iter().find(|(v, _, _)| *v == version).map(|(_, _, script)| *script);
+        let script = MIGRATIONS.iter().find(|(v, _, _)| *v == version).map(|m| m.2.text(backend));
         if script.is_some_and(|script| self::checksum(script) != checksum) {
             return Err(Error::Refused {
                 what: format!("migration {version} ({name}) differs from the one that was applied"),
@@ -168,9 +195,8 @@ pub async fn state(client: &Client) -> Result<State> {
     if !MIGRATIONS.iter().all(|(version, _, _)| has(*version)) {
         return Ok(State::Older);
     }
-    let row = client.query_one("SELECT kind, backend FROM ops.settings", &[]).await.map_err(&doing)?;
+    let row = client.query_one("SELECT kind FROM ops.settings", &[]).await.map_err(&doing)?;
     let kind = if row.get::<_, &str>(0) == "demo" { Kind::Demo } else { Kind::Live };
-    let backend = if row.get::<_, &str>(1) == "timescale" { Backend::Timescale } else { Backend::Native };
     Ok(State::Current(kind, backend))
 }
 
@@ -232,10 +258,13 @@ async fn migrate_locked(
         .await
         .map_err(&doing)?;
     let mut applied = Vec::new();
-    for (version, name, script) in std::iter::once(&(0, backend.as_str(), backend.script())).chain(MIGRATIONS)
-    {
+    let first = Script::Each {
+        timescale: include_str!("../../sql/backend/timescale.sql"),
+        native: include_str!("../../sql/backend/native.sql"),
+    };
+    for (version, name, script) in std::iter::once(&(0, backend.as_str(), first)).chain(MIGRATIONS) {
         let transaction = client.transaction().await.map_err(&doing)?;
-        if apply(&transaction, *version, name, script, kind, backend).await? {
+        if apply(&transaction, *version, name, script.text(backend), kind, backend).await? {
             applied.push(*name);
         }
         transaction.commit().await.map_err(&doing)?;
@@ -297,11 +326,7 @@ async fn choose_backend(client: &Client, choice: BackendChoice) -> Result<Backen
             .await
             .map_err(&doing)?;
         if let Some(row) = row {
-            return Ok(if row.get::<_, &str>(0) == "timescale" {
-                Backend::Timescale
-            } else {
-                Backend::Native
-            });
+            return Ok(Backend::named(row.get(0)));
         }
     }
     if choice == BackendChoice::Native {
@@ -399,8 +424,8 @@ mod tests {
                 .map(|f| f.unwrap().file_name().into_string().unwrap())
                 .collect();
         files.sort();
-        let listed: Vec<String> =
-            MIGRATIONS.iter().map(|(v, name, _)| format!("{v:04}_{name}.sql")).collect();
+        let same = MIGRATIONS.iter().filter(|(_, _, script)| matches!(script, Script::Same(_)));
+        let listed: Vec<String> = same.map(|(v, name, _)| format!("{v:04}_{name}.sql")).collect();
         assert_eq!(files, listed);
     }
 }

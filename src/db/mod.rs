@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod merge;
 pub mod migrate;
 pub mod status;
+pub mod storage;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};

@@ -12,11 +12,13 @@ const COUNTS: &str = include_str!("../../sql/status/counts.sql");
 const DOING: &str = "cannot write the sessions' status";
 
 /// Counts again what the dataset's rows of a range tell of: its own sessions, and those of the datasets that are
-/// measured by it.
+/// measured by it. `counted` is a query that tells time, code and rows of its own sessions, where somebody knows; else
+/// they are counted.
 pub async fn recount(
     transaction: &Transaction<'_>,
     dataset: &Dataset,
     (from, mut to): (NaiveDate, NaiveDate),
+    counted: Option<&str>,
 ) -> Result<()> {
     if dataset.kind == Kind::Master {
         // A master stands until the next whole one.
@@ -32,14 +34,16 @@ pub async fn recount(
         _ => other.expects.is_some_and(|expects| expects.contains(&table)),
     };
     for other in dataset::ALL.iter().filter(|other| other.name == dataset.name || is_measured(other)) {
-        transaction.batch_execute(&counts(other, (from, to))).await.map_err(failed(DOING))?;
+        let counted = counted.filter(|_| other.name == dataset.name);
+        transaction.batch_execute(&counts(other, (from, to), counted)).await.map_err(failed(DOING))?;
     }
     Ok(())
 }
 
 /// The statement. Dates are written out: only so does the server see while planning which partitions it needs.
-fn counts(dataset: &Dataset, range: (NaiveDate, NaiveDate)) -> String {
+fn counts(dataset: &Dataset, range: (NaiveDate, NaiveDate), counted: Option<&str>) -> String {
     let produced = match dataset.kind {
+        _ if counted.is_some() => counted.unwrap_or_default().to_owned(),
         Kind::Series | Kind::Snapshot { .. } => format!(
             "SELECT {} AS time, {} AS code, count(*) AS rows FROM market.{} WHERE {} GROUP BY 1, 2",
             dataset.session_of(TIME),

@@ -95,11 +95,15 @@ fn finished(reading: std::result::Result<Result<Counts>, tokio::task::JoinError>
 /// Reads the stream on a thread of its own and proves its end.
 fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
     let (mut reader, preamble) = Reader::new(input)?;
+    let mut ascent = (preamble.ordered && preamble.dataset.is_intraday()).then(Ascent::default);
     // The receiver hangs up only when it has failed, and then reports its own error.
     let _ = pieces.blocking_send(Piece::Begin(Box::new(preamble)));
     while let Some(block) = reader.next_block()? {
         let piece = match block {
             Block::Rows(rows) => {
+                if let Some(ascent) = &mut ascent {
+                    ascent.go_on(rows)?;
+                }
                 // Rows arrive by the reader's buffer: cut where they stand, COPY does not care where a piece ends.
                 for chunk in rows.chunks(CHUNK) {
                     let _ = pieces.blocking_send(Piece::Rows(Bytes::copy_from_slice(chunk)));
@@ -111,6 +115,53 @@ fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
         let _ = pieces.blocking_send(piece);
     }
     Ok(reader.counts())
+}
+
+/// Looks that minute bars ascend by session, name and minute, so that none comes twice. `kdata validate` made sure; but
+/// promote may write them where no index watches, and a stream may be made by other means.
+#[derive(Default)]
+struct Ascent {
+    /// The key of the row before: its session, name and minute.
+    last: [u8; Ascent::KEY],
+}
+
+impl Ascent {
+    const CODE: usize = 6;
+    const TIME: usize = "2026-11-20T09:00:00+09:00".len();
+    const DAY: usize = "2026-11-20".len();
+    const KEY: usize = Self::CODE + Self::TIME;
+
+    /// Takes whole rows, which begin with code and time.
+    fn go_on(&mut self, rows: &[u8]) -> Result<()> {
+        let mut at = 0;
+        for end in memchr::memchr_iter(b'\n', rows) {
+            let row = &rows[at..end];
+            at = end + 1;
+            let mut key = [0; Self::KEY];
+            let is_read = row.len() > Self::KEY + 1
+                && row[Self::CODE] == b','
+                && row[Self::KEY + 1] == b','
+                && row[..=Self::KEY].ends_with(b"+09:00");
+            if is_read {
+                let (code, time) = (&row[..Self::CODE], &row[Self::CODE + 1..=Self::KEY]);
+                let (day, minute) = time.split_at(Self::DAY);
+                key[..Self::DAY].copy_from_slice(day);
+                key[Self::DAY..Self::DAY + Self::CODE].copy_from_slice(code);
+                key[Self::DAY + Self::CODE..].copy_from_slice(minute);
+            }
+            if key <= self.last {
+                return Err(Error::Refused {
+                    what: format!(
+                        "the stream is out of the order that it promises (order=key) at: {}",
+                        String::from_utf8_lossy(&row[..row.len().min(Self::KEY + 1)])
+                    ),
+                    help: "it was changed after `kdata validate`: run the whole pipe again".into(),
+                });
+            }
+            self.last = key;
+        }
+        Ok(())
+    }
 }
 
 fn refusal(preamble: &Preamble, kind: Kind) -> Option<Error> {
@@ -232,4 +283,36 @@ async fn commit(
         .map_err(&doing)?;
     transaction.commit().await.map_err(&doing)?;
     Ok(staged.batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_ascend() {
+        let row = |(code, time): &(&str, &str)| format!("{code},2026-11-{time}:00+09:00,1,1,1,1,1,\n");
+        let rows =
+            |times: &[(&str, &str)]| times.iter().flat_map(|t| row(t).into_bytes()).collect::<Vec<u8>>();
+        let good = rows(&[
+            ("000020", "19T09:00"),
+            ("000020", "19T09:01"),
+            ("000040", "19T09:00"),
+            ("000020", "20T09:00"),
+        ]);
+        let mut ascent = Ascent::default();
+        assert!(ascent.go_on(&good).is_ok());
+        assert!(ascent.go_on(&rows(&[("000020", "20T09:01")])).is_ok());
+        for bad in [
+            rows(&[("000020", "20T09:01")]),
+            rows(&[("000020", "20T09:00")]),
+            rows(&[("000010", "20T15:30")]),
+            rows(&[("999999", "19T15:30")]),
+            b"000020,2026-11-20T01:00:00+00:00,1,1,1,1,1,\n".to_vec(),
+            b"x\n".to_vec(),
+        ] {
+            let mut after = Ascent { last: ascent.last };
+            assert!(after.go_on(&bad).is_err(), "{}", String::from_utf8_lossy(&bad));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::dataset::{self, Dataset, Kind};
 use crate::db::ledger::{About, Run};
-use crate::db::{self, Place, failed};
+use crate::db::{self, Place, failed, storage};
 use crate::error::{Error, Result};
 use crate::stream::Counts;
 
@@ -41,6 +41,15 @@ fn tables(dataset: &Dataset) -> Vec<(&'static str, Vec<&'static str>)> {
     tables
 }
 
+/// Which rows `m` of a table may be a batch's: of years of compressed minutes only its sessions are opened.
+fn of_batch(dataset: &Dataset, table: &str, range: (NaiveDate, NaiveDate)) -> String {
+    if table == dataset.table && dataset.kind != Kind::Master {
+        dataset.within("m.time", range)
+    } else {
+        "true".to_owned()
+    }
+}
+
 /// Undoes a batch; the ledger tells of it, also where it was refused.
 pub async fn rollback(place: &Place, batch: i64) -> Result<Undone> {
     let mut client = place.connect().await?;
@@ -57,6 +66,11 @@ pub async fn rollback(place: &Place, batch: i64) -> Result<Undone> {
     };
     let run = Run::begin(place.connect().await?, "rollback", about).await?;
     let outcome = attempt(&mut client, batch).await;
+    if outcome.is_ok()
+        && let Err(error) = storage::refresh_rollups(place).await
+    {
+        tracing::warn!("rollups wait for the next promote: {error}");
+    }
     run.end(outcome.as_ref().map(|_| Some(batch)), Counts::default()).await?;
     outcome
 }
@@ -85,17 +99,20 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
                 .execute("SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))", &[&name])
                 .await
                 .map_err(&doing)?;
-            refuse_if_built_upon(&transaction, batch, dataset).await?;
+            let limit = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
+            transaction.batch_execute(limit).await.map_err(&doing)?;
+            refuse_if_built_upon(&transaction, batch, dataset, range).await?;
             refuse_if_filled_up(&transaction, batch, dataset, range).await?;
             let (mut removed, mut restored) = (0, 0);
             for (table, key) in tables(dataset) {
-                let counts = undo(&transaction, batch, table, &key).await?;
+                let within = of_batch(dataset, table, range);
+                let counts = undo(&transaction, batch, table, &key, &within).await?;
                 if table == dataset.table || table == "stock_history" {
                     removed += counts.0;
                     restored += counts.1;
                 }
             }
-            db::status::recount(&transaction, dataset, range).await?;
+            db::status::recount(&transaction, dataset, range, None).await?;
             transaction
                 .execute(
                     "UPDATE ops.revisions SET undone_at = now() WHERE batch_id = $1 AND operation <> 'rollback'",
@@ -103,8 +120,11 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
                 )
                 .await
                 .map_err(&doing)?;
+            if dataset.is_intraday() {
+                storage::leave_rollups(&transaction, range, batch).await?;
+            }
             if dataset.has("base_price") {
-                let (from, to): (NaiveDate, NaiveDate) = (row.get(2), row.get(3));
+                let (from, to) = range;
                 transaction
                     .execute("SELECT ops.refresh_adjustments($1, $2)", &[&from, &to])
                     .await
@@ -135,7 +155,12 @@ fn refusal(batch: i64, by: i64, what: &str) -> Error {
     }
 }
 
-async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset: &Dataset) -> Result<()> {
+async fn refuse_if_built_upon(
+    transaction: &Transaction<'_>,
+    batch: i64,
+    dataset: &Dataset,
+    range: (NaiveDate, NaiveDate),
+) -> Result<()> {
     let doing = failed("cannot look for later batches");
     let later = transaction
         .query_opt(
@@ -171,7 +196,9 @@ async fn refuse_if_built_upon(transaction: &Transaction<'_>, batch: i64, dataset
             key.iter().map(|k| format!("to_jsonb(m.{k}) = r.key->'{k}'")).collect::<Vec<_>>().join(" AND ");
         let query = format!(
             "SELECT m.batch_id, r.key::text FROM ops.revisions r JOIN market.{table} m ON {same} \
-             WHERE r.batch_id = $1 AND r.table_name = '{table}' AND r.operation = 'delete' AND r.undone_at IS NULL LIMIT 1"
+             WHERE r.batch_id = $1 AND r.table_name = '{table}' AND r.operation = 'delete' AND r.undone_at IS NULL \
+             AND {within} LIMIT 1",
+            within = of_batch(dataset, table, range)
         );
         if let Some(row) = transaction.query_opt(&query, &[&batch]).await.map_err(&doing)? {
             return Err(refusal(batch, row.get(0), &format!("wrote {table} {}", row.get::<_, &str>(1))));
@@ -209,7 +236,13 @@ async fn refuse_if_filled_up(
 }
 
 /// Removes what the batch inserted and brings back what it changed or deleted; its own rows go to the revisions.
-async fn undo(transaction: &Transaction<'_>, batch: i64, table: &str, key: &[&str]) -> Result<(u64, u64)> {
+async fn undo(
+    transaction: &Transaction<'_>,
+    batch: i64,
+    table: &str,
+    key: &[&str],
+    within: &str,
+) -> Result<(u64, u64)> {
     let doing = failed("cannot roll the batch back");
     let pairs = key.iter().map(|k| format!("'{k}', m.{k}")).collect::<Vec<_>>().join(", ");
     let key_object = format!("jsonb_build_object({pairs})");
@@ -217,11 +250,11 @@ async fn undo(transaction: &Transaction<'_>, batch: i64, table: &str, key: &[&st
     run(format!(
         "INSERT INTO ops.revisions (table_name, key, operation, old, old_batch_id, batch_id, valid_from) \
          SELECT '{table}', {key_object}, 'rollback', to_jsonb(m), m.batch_id, $1, b.promoted_at \
-         FROM market.{table} m JOIN ops.batches b ON b.batch_id = m.batch_id WHERE m.batch_id = $1"
+         FROM market.{table} m JOIN ops.batches b ON b.batch_id = m.batch_id WHERE m.batch_id = $1 AND {within}"
     ))
     .await?;
     let of_batch = format!("r.batch_id = $1 AND r.table_name = '{table}' AND r.undone_at IS NULL");
-    let touched = run(format!("DELETE FROM market.{table} m WHERE m.batch_id = $1")).await?;
+    let touched = run(format!("DELETE FROM market.{table} m WHERE m.batch_id = $1 AND {within}")).await?;
     let restored = run(format!(
         "INSERT INTO market.{table} SELECT (jsonb_populate_record(NULL::market.{table}, r.old)).* \
          FROM ops.revisions r WHERE {of_batch} AND r.operation IN ('update', 'delete')"

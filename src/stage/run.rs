@@ -7,7 +7,7 @@ use super::extract::extract;
 use super::load::{Loaded, load};
 use super::promote::{self, Options, Receipt};
 use super::validate::{MaxRejects, validate};
-use crate::db::Database;
+use crate::db::{Database, storage};
 use crate::error::{Error, Result};
 use crate::market::kst_date;
 use crate::settings::Settings;
@@ -50,6 +50,11 @@ pub fn promote_batch(database: &Database, batch: i64, settings: &Settings) -> Re
     super::block_on(async {
         let staged = promote::staged(&database.place.connect().await?, Some(batch), settings).await?;
         let [batch] = staged.as_slice() else { unreachable!("one batch was asked for") };
-        promote::promote(&database.place, batch, Options::default()).await
+        let receipt = promote::promote(&database.place, batch, Options::default()).await?;
+        storage::refresh_rollups(&database.place).await.unwrap_or_else(|error| {
+            tracing::warn!("rollups wait for the next promote: {error}");
+            0
+        });
+        Ok(receipt)
     })
 }

@@ -18,6 +18,9 @@ const AROUND_LISTS: &str = include_str!("../../../sql/promote/around_lists.sql")
 /// How far a list's neighbours may lie away, as in slices.sql.
 const NEIGHBOURS_WITHIN: Days = Days::new(45);
 
+/// The minutes of a batch by name and session: read once, since there are millions of them.
+pub(super) const STAGED_DAYS: &str = include_str!("../../../sql/promote/staged_days.sql");
+
 /// Fills the holes of a statement with names of the program and the batch's number: never with input.
 pub(super) fn fill(statement: &str, batch: &Batch) -> String {
     let staging = format!("staging.b{}", batch.id);
@@ -26,9 +29,15 @@ pub(super) fn fill(statement: &str, batch: &Batch) -> String {
     let session = batch.dataset.session_of(TIME);
     let slice = if let Kind::Snapshot { slice } = batch.dataset.kind { slice } else { batch.dataset.code };
     let days = format!("BETWEEN DATE '{}' AND DATE '{}'", batch.range.0, batch.range.1);
+    let by_session = if batch.dataset.is_intraday() {
+        "SELECT time, sum(bars)::bigint AS rows FROM staged_days GROUP BY 1".to_owned()
+    } else {
+        format!("SELECT {session} AS time, count(*) AS rows FROM {staging} GROUP BY 1")
+    };
     let mut text = statement.to_owned();
     let own = [
-        ("staging", staging.as_str()),
+        ("by_session", by_session.as_str()),
+        ("staging", &staging),
         ("batch", &id),
         ("dataset", batch.dataset.name),
         ("table", batch.dataset.table),

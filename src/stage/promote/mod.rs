@@ -3,6 +3,7 @@
 
 mod actions;
 mod around;
+mod empty;
 mod masters;
 mod snapshots;
 
@@ -11,12 +12,12 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Transaction};
 
-use self::around::{check, fill, look_around, within};
+use self::around::{STAGED_DAYS, check, fill, look_around, within};
 use crate::dataset::rule::BETTER_IS_THERE;
 use crate::dataset::{self, Dataset, Kind, TIME};
 use crate::db::ledger::{self, About, Remark, Run};
 use crate::db::merge::{Merge, Written};
-use crate::db::{self, Place, failed};
+use crate::db::{self, Place, failed, storage};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::source::{self, published};
@@ -58,6 +59,8 @@ pub struct Batch {
     pub range: (NaiveDate, NaiveDate),
     pub rows: u64,
     finality: String,
+    /// Its rows ascend by session and key, so that none comes twice.
+    ordered: bool,
     provides: Vec<String>,
     /// The sources of the dataset, best first.
     sources: Vec<&'static str>,
@@ -99,7 +102,8 @@ pub struct Receipt {
 pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> Result<Vec<Batch>> {
     let rows = client
         .query(
-            "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, state, finality FROM ops.batches \
+            "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, state, finality, ordered \
+             FROM ops.batches \
              WHERE CASE WHEN $1::bigint IS NULL THEN state = 'staged' ELSE batch_id = $1 END \
              ORDER BY dataset <> 'stocks', batch_id",
             &[&only],
@@ -127,6 +131,7 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
             range: (row.get(3), row.get(4)),
             rows: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
             finality: row.get(8),
+            ordered: row.get(9),
             provides: row.get(6),
             sources: source::preference(name, settings).iter().map(|s| s.name()).collect(),
         })
@@ -201,6 +206,12 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
         "staged" => {}
         "promoted" => return earlier(&transaction, batch).await,
         state => return Err(not_staged(batch.id, state)),
+    }
+    // Corrections reach into compressed parts: all that they touch, in this transaction.
+    let limit = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
+    transaction.batch_execute(limit).await.map_err(&doing)?;
+    if batch.dataset.is_intraday() {
+        transaction.batch_execute(&fill(STAGED_DAYS, batch)).await.map_err(&doing)?;
     }
     transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
@@ -404,8 +415,10 @@ fn provided(batch: &Batch) -> Vec<&'static str> {
 
 async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions::Action]) -> Result<Written> {
     let dataset = batch.dataset;
-    let written = match dataset.kind {
-        Kind::Series => {
+    let empty = empty::range(transaction, batch).await?;
+    let written = match (dataset.kind, empty) {
+        (Kind::Series, Some(range)) => empty::fill(transaction, batch, &provided(batch), range).await?,
+        (Kind::Series, None) => {
             let merge = Merge {
                 table: dataset.table,
                 key: dataset.key,
@@ -417,22 +430,31 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
             };
             merge.run(transaction, batch.id).await?
         }
-        Kind::Snapshot { slice } => snapshots::write(transaction, batch, slice).await?,
-        Kind::Master => masters::write(transaction, batch).await?,
+        (Kind::Snapshot { slice }, _) => snapshots::write(transaction, batch, slice).await?,
+        (Kind::Master, _) => masters::write(transaction, batch).await?,
     };
     if dataset.has("base_price") {
         actions::write(transaction, batch.id, actions).await?;
     }
-    status(transaction, batch).await?;
+    status(transaction, batch, empty).await?;
+    if dataset.is_intraday() && written.inserted + written.updated > 0 {
+        storage::leave_rollups(transaction, batch.range, batch.id).await?;
+    }
     if dataset.has("base_price") {
         actions::refresh_adjustments(transaction, batch.range).await?;
     }
     Ok(written)
 }
 
-/// The sessions' status: the batch's claim, and the counts of what production now holds.
-async fn status(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
+/// The sessions' status: the batch's claim, and the counts of what production now holds. Where `empty` sessions were
+/// filled, that is what was staged, as was proved.
+async fn status(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    empty: Option<(NaiveDate, NaiveDate)>,
+) -> Result<()> {
     let written = match batch.dataset.kind {
+        _ if empty.is_some() => "SELECT time, rows, true AS wrote FROM staged_times",
         Kind::Series | Kind::Snapshot { .. } => {
             "SELECT {session} AS time, count(*) AS rows, bool_or(batch_id = {batch}) AS wrote FROM market.{table} \
              WHERE {within} GROUP BY 1"
@@ -457,7 +479,8 @@ async fn status(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
         delete: false,
     };
     merge.run(transaction, batch.id).await?;
-    db::status::recount(transaction, batch.dataset, batch.range).await
+    let counted = empty.map(|_| "SELECT time, stock_code AS code, bars AS rows FROM staged_days");
+    db::status::recount(transaction, batch.dataset, empty.unwrap_or(batch.range), counted).await
 }
 
 /// Every staged row is accounted for.
