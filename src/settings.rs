@@ -9,7 +9,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
-use crate::market::Calendar;
 
 /// A value that cannot be printed.
 #[derive(Clone)]
@@ -40,7 +39,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KDATA_PG_BIN", "folder of the PostgreSQL server binaries (initdb, postgres)"),
     ("KDATA_BACKUPS", "folder of the backups; absent: `backups` in KDATA_HOME"),
     ("KDATA_BACKEND", "storage of a new database: auto, timescale or native"),
-    ("KDATA_CALENDAR", "a file laid over the shipped trading calendar"),
+    ("KDATA_CALENDAR", "a file laid over the shipped trading calendar; absent: calendar.csv in KDATA_HOME"),
     ("KDATA_MARCAP", "marcap's yearly files: a folder or a base URL"),
     ("KDATA_INFOMAX_TOKEN", "token of the Infomax API"),
     ("KDATA_INFOMAX_URL", "another base URL of Infomax"),
@@ -374,23 +373,6 @@ impl Settings {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn now(&self) -> DateTime<Utc> {
         self.fixed_now.unwrap_or_else(Utc::now)
-    }
-
-    /// The trading calendar: the shipped one, with the user's file laid over it.
-    pub fn calendar(&self) -> Result<Calendar> {
-        let Some(file) = &self.calendar_file else {
-            return Ok(Calendar::shipped());
-        };
-        let text = std::fs::read_to_string(file).map_err(|e| {
-            let what = format!("cannot read KDATA_CALENDAR ({}): {e}", file.display());
-            Error::usage(what, "correct the path, or unset it to use the shipped calendar")
-        })?;
-        Calendar::with_override(&text).map_err(|bad| {
-            Error::usage(
-                format!("{}, line {}: {}", file.display(), bad.line, bad.problem),
-                "lines are DATE,OPEN,CLOSE,REASON; DATE alone closes the day",
-            )
-        })
     }
 }
 

@@ -118,7 +118,7 @@ fn what_is_not_published_yet_is_code_9() {
     work.set("KDATA_NOW", "2024-01-08T15:30:00+09:00").kdata("extract ohlcv --date 2024-01-08").ok();
     // Beyond the calendar nothing is guessed.
     work.kdata("extract ohlcv --date 2094-01-04")
-        .fails(2, &["the trading calendar covers", "KDATA_CALENDAR"]);
+        .fails(2, &["the trading calendar covers", "kdata calendar import"]);
 }
 
 #[test]
@@ -128,11 +128,13 @@ fn a_calendar_of_the_users_own_is_laid_over_the_shipped_one() {
     work.set("KDATA_CALENDAR", &file.display().to_string());
     let run = work.kdata("extract ohlcv --date 2024-01-05");
     assert!(run.stderr.contains("closed (typhoon)"), "{}", run.stderr);
-    // The file's rows of that day are no session's, and go no further than validate.
+    // The source has rows of that day: one of the two is wrong, and the batch stops.
     let stream = work.kdata("extract ohlcv --from 2024-01-04 --to 2024-01-08").ok();
     assert_eq!(rows(&stream).len(), 36);
-    let validated = work.feed("validate --max-rejects 100%", stream.as_bytes()).ok();
-    assert_eq!(validated.matches("rule=row.on_a_session").count(), 12, "{validated}");
+    work.feed("validate --max-rejects 100%", stream.as_bytes()).fails(
+        3,
+        &["marcap has data of 2024-01-05 (Friday)", "closed: typhoon", "kdata calendar add 2024-01-05"],
+    );
 }
 
 #[test]

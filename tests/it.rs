@@ -8,6 +8,7 @@ mod vendors;
 
 mod backfill; // history in windows; the stages in one process
 mod backup; // backup, verify, restore
+mod calendar; // shown, changed, compared with the data
 mod cli; // help, errors, exit codes, secrets
 mod csv; // a user's own files
 mod datasets; // the six that no sheet makes: minutes, snapshots, investors

@@ -245,7 +245,7 @@ fn holidays_and_what_is_not_there_yet() {
         work.set("KDATA_NOW", late);
         let run = work.kdata(ask);
         assert!(run.stdout.ends_with('\n') && run.stdout.contains("#abort code=9"), "{run:#?}");
-        run.fails(9, &["krx has nothing of market-cap of 2026-01-08", "KDATA_CALENDAR"]);
+        run.fails(9, &["krx has nothing of market-cap of 2026-01-08", "kdata calendar add"]);
         // The same job again asks again: nothing is taken for an answer.
         work.kdata(ask).fails(9, &["krx has nothing of"]);
         assert_eq!(server.asked().len(), 2);

@@ -2,6 +2,7 @@
 
 mod backfill;
 mod backup;
+mod calendar;
 mod choice;
 mod compress;
 mod db;
@@ -73,6 +74,7 @@ enum Command {
     Rejects(rejects::Args),
     Flags(flags::Args),
     Explain(explain::Args),
+    Calendar(calendar::Args),
     Db(db::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
@@ -115,7 +117,7 @@ impl Context {
         }
         Err(Error::usage(
             format!("the trading calendar covers {first} to {last}, not {day}"),
-            "extend it with a file in KDATA_CALENDAR (a line `# covers FROM TO`, and the closed days)",
+            "extend it: kdata calendar import FILE --until DAY, a list of the closed days",
         ))
     }
 
@@ -175,7 +177,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, printer: Printer) -> Result<()> {
     let settings = Settings::from_environment()?;
     start_log(&settings)?;
-    let calendar = settings.calendar()?;
+    let calendar = crate::stage::calendar::load(&settings)?;
     let context = Context { printer, now: settings.now(), calendar, settings };
     match command {
         Command::Extract(args) => extract::run(&args, &context),
@@ -190,6 +192,7 @@ fn dispatch(command: Command, printer: Printer) -> Result<()> {
         Command::Runs(args) => runs::run(&args, &context),
         Command::Rejects(args) => rejects::run(&args, &context),
         Command::Flags(args) => flags::run(&args, &context),
+        Command::Calendar(args) => calendar::run(&args, &context),
         Command::Explain(args) => explain::run(&args, &context),
         Command::Db(args) => db::run(&args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),

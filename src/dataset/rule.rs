@@ -200,9 +200,11 @@ pub static ON_A_SESSION: Rule = Rule {
     severity: Severity::Reject,
     scope: Scope::Row,
     says: "the market was closed on that day",
-    why: "A bar, cap or master belongs to a session of the trading calendar. Saturdays were sessions until \
-          1998-12-05. Where the calendar does not reach (kdata calendar), the row is flagged instead. A holiday \
-          that was declared or lifted later belongs into KDATA_CALENDAR.",
+    why: "A bar, cap or master belongs to a session of the trading calendar. A row that strayed is rejected. Data of a \
+          whole closed day (10 rows, or half as many as a session has) stop the batch with exit 3: the calendar is \
+          wrong about the day, or the source is. A holiday that was declared or lifted later is added with kdata calendar \
+          add. Saturdays were sessions until 1998-12-05. Where the calendar does not reach (kdata calendar show), the \
+          row is flagged.",
     shows: &["time"],
 };
 

@@ -4,6 +4,7 @@
 //! (`KDATA_CALENDAR`). What the calendar does not cover is [`Day::Unknown`], never a guess.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{Datelike, Days, NaiveDate, NaiveTime, Weekday};
 
@@ -32,6 +33,15 @@ pub struct Hours {
     pub close: NaiveTime,
 }
 
+impl Hours {
+    /// Hours as people write them, `HH:MM`; the open before the close.
+    pub fn parse(open: &str, close: &str) -> Option<Self> {
+        let time = |text: &str| NaiveTime::parse_from_str(text.trim(), "%H:%M").ok();
+        let (open, close) = (time(open)?, time(close)?);
+        (open < close).then_some(Self { open, close })
+    }
+}
+
 /// What a day is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Day {
@@ -50,6 +60,72 @@ pub struct BadLine {
     pub line: usize,
     /// What is wrong with it.
     pub problem: String,
+}
+
+/// What a line of a calendar file says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// The file knows all closed days from the first to the last.
+    Covers(NaiveDate, NaiveDate),
+    /// A day is closed, with the reason.
+    Closed(NaiveDate, String),
+    /// A day is a session of its own hours, with the reason.
+    Open(NaiveDate, Hours, String),
+}
+
+impl Entry {
+    /// Reads a line; `None` for remarks, headers and blank lines; what is wrong with it otherwise.
+    pub fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim_start_matches('\u{feff}').trim();
+        if let Some(comment) = line.strip_prefix('#') {
+            let mut words = comment.split_whitespace();
+            if words.next() != Some("covers") {
+                return Ok(None);
+            }
+            let mut day = || words.next().and_then(|w| w.parse::<NaiveDate>().ok());
+            let days = day().zip(day());
+            let expected = || "expected `# covers YYYY-MM-DD YYYY-MM-DD`".to_owned();
+            return days.map(|(from, to)| Some(Self::Covers(from, to))).ok_or_else(expected);
+        }
+        if line.is_empty() || line.starts_with("date") {
+            return Ok(None);
+        }
+        let mut fields = line.splitn(4, ',').map(str::trim);
+        let date: NaiveDate = fields
+            .next()
+            .and_then(|f| f.parse().ok())
+            .ok_or("expected a date, YYYY-MM-DD, in the first column")?;
+        let opens = fields.next().unwrap_or_default();
+        let closes = fields.next().unwrap_or_default();
+        let reason = fields.next().unwrap_or_default().to_owned();
+        if opens.is_empty() && closes.is_empty() {
+            let reason = if reason.is_empty() { "exchange holiday".into() } else { reason };
+            return Ok(Some(Self::Closed(date, reason)));
+        }
+        let hours =
+            Hours::parse(opens, closes).ok_or("expected hours as HH:MM, the open before the close")?;
+        Ok(Some(Self::Open(date, hours, reason)))
+    }
+
+    /// The day that it is about.
+    pub fn day(&self) -> Option<NaiveDate> {
+        match self {
+            Self::Covers(..) => None,
+            Self::Closed(day, _) | Self::Open(day, ..) => Some(*day),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Covers(from, to) => write!(f, "# covers {from} {to}"),
+            Self::Closed(day, reason) => write!(f, "{day},,,{reason}"),
+            Self::Open(day, hours, reason) => {
+                write!(f, "{day},{},{},{reason}", hours.open.format("%H:%M"), hours.close.format("%H:%M"))
+            }
+        }
+    }
 }
 
 /// The trading calendar.
@@ -96,40 +172,29 @@ impl Calendar {
 
     fn read(&mut self, text: &str) -> Result<(), BadLine> {
         for (index, line) in text.lines().enumerate() {
-            let bad = |problem: &str| BadLine { line: index + 1, problem: problem.to_owned() };
-            let line = line.trim_start_matches('\u{feff}').trim();
-            if let Some(comment) = line.strip_prefix('#') {
-                let mut words = comment.split_whitespace();
-                if words.next() == Some("covers") {
-                    let mut day = || words.next().and_then(|w| w.parse::<NaiveDate>().ok());
-                    let (Some(from), Some(to)) = (day(), day()) else {
-                        return Err(bad("expected `# covers YYYY-MM-DD YYYY-MM-DD`"));
-                    };
+            let bad = |problem: String| BadLine { line: index + 1, problem };
+            match Entry::parse(line).map_err(bad)? {
+                None => {}
+                Some(Entry::Covers(from, to)) => {
+                    // A hole would be taken for weekdays without a holiday.
+                    let touches = from <= self.last + Days::new(1) && to >= self.first - Days::new(1);
+                    if from > to || !(touches || self.first == self.last) {
+                        let problem = format!(
+                            "{from} to {to} does not touch what is covered, {} to {}",
+                            self.first, self.last
+                        );
+                        return Err(bad(problem));
+                    }
                     (self.first, self.last) = (self.first.min(from), self.last.max(to));
                 }
-                continue;
-            }
-            if line.is_empty() || line.starts_with("date") {
-                continue;
-            }
-            let mut fields = line.splitn(4, ',').map(str::trim);
-            let date: NaiveDate = fields
-                .next()
-                .and_then(|f| f.parse().ok())
-                .ok_or_else(|| bad("expected a date, YYYY-MM-DD, in the first column"))?;
-            let opens = fields.next().unwrap_or_default();
-            let closes = fields.next().unwrap_or_default();
-            let reason = fields.next().unwrap_or_default().to_owned();
-            if opens.is_empty() && closes.is_empty() {
-                self.open.remove(&date);
-                self.closed.insert(date, if reason.is_empty() { "exchange holiday".into() } else { reason });
-            } else {
-                let time = |text| {
-                    NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| bad("expected hours as HH:MM"))
-                };
-                let hours = Hours { open: time(opens)?, close: time(closes)? };
-                self.closed.remove(&date);
-                self.open.insert(date, (Some(hours), reason));
+                Some(Entry::Closed(date, reason)) => {
+                    self.open.remove(&date);
+                    self.closed.insert(date, reason);
+                }
+                Some(Entry::Open(date, hours, reason)) => {
+                    self.closed.remove(&date);
+                    self.open.insert(date, (Some(hours), reason));
+                }
             }
         }
         Ok(())
@@ -207,6 +272,11 @@ impl Calendar {
         &self.id
     }
 
+    /// The days that a file names, closed or open.
+    pub fn special(&self) -> impl Iterator<Item = NaiveDate> {
+        self.closed.keys().chain(self.open.keys()).copied()
+    }
+
     /// Why a session has special hours, if it has.
     pub fn remark(&self, date: NaiveDate) -> Option<&str> {
         self.open.get(&date).map(|(_, reason)| reason.as_str())
@@ -267,5 +337,9 @@ mod tests {
         assert_ne!(calendar.id(), Calendar::shipped().id());
         assert_eq!(Calendar::with_override("2026/12/24").unwrap_err().line, 1);
         assert_eq!(Calendar::with_override("\n2026-12-24,9,15\n").unwrap_err().line, 2);
+        assert_eq!(Calendar::with_override("2026-12-24,15:30,09:00").unwrap_err().line, 1);
+        // A year left out would look like one without holidays.
+        assert!(Calendar::with_override("# covers 2028-01-01 2028-12-31").is_err());
+        assert!(Calendar::with_override("# covers 2027-12-31 2027-01-01").is_err());
     }
 }

@@ -13,7 +13,7 @@ pub mod tick;
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
-pub use calendar::{Calendar, Day, Hours};
+pub use calendar::{Calendar, Day, Entry, Hours};
 pub use code::{IndexCode, Isin, StockCode};
 pub use decimal::Decimal;
 pub use investor::Investor;

@@ -233,8 +233,8 @@ fn rows_of(body: Body, dataset: &str, session: NaiveDate, market: Market) -> Res
     if rows.is_empty() {
         return Err(Error::NotPublished {
             what: format!("krx-openapi has no {dataset} of {market} for {session}, which the calendar calls a session"),
-            help: "it appears at 08:00 of the next day: run again later; if the market was closed that day, put it into \
-                   KDATA_CALENDAR"
+            help: "it appears at 08:00 of the next day: run again later; if the market was closed that day: kdata \
+                   calendar add DAY REASON"
                 .into(),
         });
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use chrono::{DateTime, Utc};
 
 use super::block_on;
+use super::calendar::HORIZON_DAYS;
 use crate::db::{Database, Place, Target, cluster, failed};
 use crate::error::Result;
 use crate::market::{Calendar, kst, kst_date};
@@ -46,8 +47,6 @@ fn check(
     Check { name: name.into(), health, found: found.into(), remedy: remedy.into() }
 }
 
-/// The calendar must reach so far ahead.
-const HORIZON_DAYS: i64 = 60;
 /// Less than this is too little for a day's data, its indexes and the server's log.
 const LEAST_SPACE: u64 = 2 << 30;
 /// Clocks of two machines may differ by so much.
@@ -116,7 +115,7 @@ fn horizon(calendar: &Calendar, now: DateTime<Utc>) -> Check {
     let left = (last - kst_date(now)).num_days();
     let found = format!("the trading calendar ends on {last}, {left} days ahead");
     let remedy =
-        "add the next year's closed days to a file and set KDATA_CALENDAR (a line `# covers FROM TO`)";
+        "when KRX has published the next year's closed days: kdata calendar import FILE --until YYYY-12-31";
     match left {
         ..0 => check("calendar", Health::Failed, found, remedy),
         0..HORIZON_DAYS => check("calendar", Health::Warning, found, remedy),

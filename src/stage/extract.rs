@@ -61,7 +61,7 @@ async fn open<'a>(source: Source, job: &'a Job<'a>) -> Result<Option<Opened<'a>>
             let (first, last) = job.calendar.covers();
             return Err(Error::usage(
                 format!("the trading calendar covers {first} to {last}, not {date}"),
-                "extend it with a file in KDATA_CALENDAR (a line `# covers FROM TO`, and the closed days)",
+                "extend it: kdata calendar import FILE --until DAY, a list of the closed days",
             ));
         }
     }

@@ -1,6 +1,7 @@
 //! Floor 4: the stages, functions from input to output. They know nothing of the command line.
 
 pub mod backfill;
+pub mod calendar;
 pub mod doctor;
 pub mod extract;
 pub mod kept;

@@ -1,6 +1,7 @@
 //! validate: judges every row by the rules of its dataset. A plain function from reader to writer: no database,
 //! no network, and no memory but two rows, or the rows of one name and session where rules look at these together.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::mem;
 
@@ -153,6 +154,56 @@ impl Group {
     }
 }
 
+/// A closed day with so many rows is no slip of single rows: the calendar or the source is wrong about it.
+const MANY: u64 = 10;
+
+/// How many rows came of which days, to tell rows that strayed to a closed day from the data of one.
+#[derive(Default)]
+struct Days {
+    sessions: BTreeSet<NaiveDate>,
+    on_sessions: u64,
+    closed: Vec<(NaiveDate, u64)>,
+    /// Where the present day is in `closed`.
+    present: Option<usize>,
+}
+
+impl Days {
+    /// The rows to come are of this day; rows outside of the range are another rule's matter.
+    fn turn_to(&mut self, date: NaiveDate, facts: &Facts) {
+        self.present = None;
+        if !(facts.range.0..=facts.range.1).contains(&date) {
+            return;
+        }
+        if matches!(facts.calendar.day(date), Day::Closed(_)) {
+            let known = self.closed.iter().position(|(day, _)| *day == date);
+            self.present = known.or_else(|| {
+                self.closed.push((date, 0));
+                Some(self.closed.len() - 1)
+            });
+        } else {
+            self.sessions.insert(date);
+        }
+    }
+
+    /// Counts a row; the day, when it is a closed one and this row is one too many.
+    fn count(&mut self) -> Option<NaiveDate> {
+        let Some(at) = self.present else {
+            self.on_sessions += 1;
+            return None;
+        };
+        let (date, rows) = &mut self.closed[at];
+        *rows += 1;
+        (*rows >= MANY).then_some(*date)
+    }
+
+    /// A closed day with at least half as many rows as a session has, known at the end.
+    fn crowded(&self) -> Option<NaiveDate> {
+        let sessions = self.sessions.len() as u64;
+        let is_crowded = |rows: u64| rows * 2 * sessions >= self.on_sessions;
+        self.closed.iter().find(|(_, rows)| is_crowded(*rows)).map(|(date, _)| *date)
+    }
+}
+
 struct Judge<'a> {
     dataset: &'static Dataset,
     facts: Facts<'a>,
@@ -167,6 +218,8 @@ struct Judge<'a> {
     group: Group,
     day: Vec<u8>,
     day_findings: Vec<Finding>,
+    days: Days,
+    source: String,
     counts: Vec<(&'static Rule, Severity, u64)>,
     message: String,
 }
@@ -188,6 +241,8 @@ impl<'a> Judge<'a> {
             next: Held::default(),
             day: Vec::new(),
             day_findings: Vec::new(),
+            days: Days::default(),
+            source: preamble.source.clone(),
             counts: Vec::new(),
             message: String::new(),
         }
@@ -223,6 +278,9 @@ impl<'a> Judge<'a> {
             }
         }
         self.release_all(writer)?;
+        if let Some(date) = self.days.crowded() {
+            return Err(self.closed(date));
+        }
         let counts = writer.counts();
         #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
         if let MaxRejects::Percent(most) = limit
@@ -237,6 +295,9 @@ impl<'a> Judge<'a> {
     fn judge_next<W: Write>(&mut self, writer: &mut Writer<W>) -> Result<()> {
         let mut next = mem::take(&mut self.next);
         let judged = self.findings_of(&mut next);
+        if let Some(date) = self.days.count() {
+            return Err(self.closed(date));
+        }
         let outcome = match judged {
             Err(malformed) => self.reject_malformed(&next, malformed, writer),
             Ok(()) => match next.findings.iter().find(|f| f.severity >= Severity::Reject) {
@@ -265,6 +326,7 @@ impl<'a> Judge<'a> {
             // An unreadable date is the record's to name.
             if let Some(date) = parse_date(day) {
                 day_findings(date, &self.facts, &mut self.day_findings);
+                self.days.turn_to(date, &self.facts);
             }
         }
         findings.extend_from_slice(&self.day_findings);
@@ -427,6 +489,25 @@ impl<'a> Judge<'a> {
             self.counts.iter().map(|(rule, severity, n)| (rule.name, *severity, *n)).collect();
         list.sort_by_key(|(name, severity, n)| (std::cmp::Reverse((*severity, *n)), *name));
         list
+    }
+
+    /// Why a batch with data of a closed day stops.
+    fn closed(&self, date: NaiveDate) -> Error {
+        let reason = match self.facts.calendar.day(date) {
+            Day::Closed(reason) => reason,
+            Day::Session(_) | Day::Unknown => String::new(),
+        };
+        Error::Gate {
+            what: format!(
+                "{} has data of {date} ({}), on which the market was closed: {reason}",
+                self.source,
+                date.format("%A")
+            ),
+            help: format!(
+                "if it was a session: kdata calendar add {date} --hours 09:00-15:30, then run the same again; if not, the \
+                 source is wrong about the day: ask another, or later"
+            ),
+        }
     }
 
     fn worst(&self) -> Option<(&'static str, Severity, u64)> {

@@ -154,6 +154,6 @@ fn code_of(field: &'static str, text: &str) -> Read<StockCode> {
 fn not_published(what: &str) -> Error {
     Error::NotPublished {
         what: format!("krx has nothing of {what}, which the calendar calls a session"),
-        help: "run again later; if the market was closed that day, put it into KDATA_CALENDAR".into(),
+        help: "run again later; if the market was closed that day: kdata calendar add DAY REASON".into(),
     }
 }

@@ -226,7 +226,7 @@ fn refuse(job: &Job, dataset: Kind) -> Result<()> {
     if job.to > horizon {
         return Err(Error::usage(
             format!("the trading calendar ends on {horizon}, before {}", job.to),
-            "extend it with a file in KDATA_CALENDAR, or ask for an earlier range",
+            "extend it (kdata calendar import FILE --until DAY), or ask for an earlier range",
         ));
     }
     if dataset == Kind::Indices && job.codes.is_some() {

@@ -26,6 +26,7 @@ use crate::stream::Counts;
 const JOB: &str = include_str!("../../../sql/promote/job.sql");
 const HELD: &str = include_str!("../../../sql/promote/held.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
+const DAY_IS_OPEN: &str = include_str!("../../../sql/checks/day_is_open.sql");
 const CODES_ARE_THERE: &str = include_str!("../../../sql/checks/codes_are_there.sql");
 /// How long a promote waits for whoever else holds something that it needs, besides another promote.
 const LOCK_WAIT: &str = "30s";
@@ -222,7 +223,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     };
     look_around(&transaction, batch).await?;
     let codes_are_there = CODES_ARE_THERE.replace("{max_missing}", &options.max_missing.to_string());
-    for query in std::iter::once(&codes_are_there.as_str()).chain(batch.dataset.queries) {
+    for query in [DAY_IS_OPEN, codes_are_there.as_str()].iter().chain(batch.dataset.queries) {
         remarks.extend(check(&transaction, &fill(query, batch)).await?);
     }
     if batch.dataset.kind == Kind::Master {
