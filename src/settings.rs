@@ -264,6 +264,8 @@ pub struct Settings {
     pub temporary: PathBuf,
     /// `COLUMNS`, when set: the width of tables where there is no terminal.
     pub columns: Option<u16>,
+    /// `NO_COLOR`, when set to anything: no colours on a terminal either.
+    pub no_color: bool,
     /// `KDATA_CALENDAR`.
     pub calendar_file: Option<PathBuf>,
     /// `KDATA_NOW`.
@@ -364,6 +366,7 @@ impl Settings {
             log: text("KDATA_LOG")?,
             temporary: std::env::temp_dir(),
             columns: text("COLUMNS")?.and_then(|c| c.parse().ok()),
+            no_color: text("NO_COLOR")?.is_some(),
             calendar_file: path("KDATA_CALENDAR")?,
             fixed_now,
         })

@@ -164,8 +164,12 @@ fn quality_for_people(db: &Db) {
         db.pipe(dataset, "2024-01-02", "2024-01-05");
     }
     let table = db.kdata("report quality --date 2024-01-04").ok();
-    let samples: Vec<&str> =
-        table.lines().skip_while(|l| !l.contains("x ohlcv.value_fits_volume")).skip(1).take(3).collect();
+    let samples: Vec<&str> = table
+        .lines()
+        .skip_while(|l| !l.contains("flag  3  ohlcv.value_fits_volume"))
+        .skip(1)
+        .take(3)
+        .collect();
     let message_at = |line: &str| width(&line[..line.find("the traded value").unwrap()]);
     assert!(
         samples.iter().any(|l| l.contains("나,다홀딩스")) && samples.iter().any(|l| l.contains("가나전자")),

@@ -1,5 +1,6 @@
--- How far each dataset lies behind, in sessions
--- # datasets: what is here last, against what its source has published by now, and how far it may lie behind
+-- Freshness
+-- # datasets: the last session here, and how many lie behind it that its source has published
+-- hidden: published, final_behind, settled
 WITH asked AS (
     SELECT d.name, d.place, f.may_lag
     FROM unnest($3::text[]) WITH ORDINALITY AS d(name, place)

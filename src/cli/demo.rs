@@ -60,8 +60,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             promote::line(&promoted, Options::default(), started.elapsed().as_secs_f64())
         ));
     }
-    let quality = block_on(report::quality_of(&database, last))?;
-    let report = report::text(&quality, context.width());
+    let report = block_on(report::quality(&database, last, context))?;
     printer.line(format!("\n{report}\n\n{}", NEXT.replace("kdata ", &format!("{} ", program()))))?;
     printer.remark(format!("\nkdata demo: done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())

@@ -18,6 +18,7 @@ mod printer;
 mod promote;
 mod range;
 mod rejects;
+mod render;
 mod report;
 mod rollback;
 mod run;

@@ -13,18 +13,47 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::json;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::dataset::{self, Dataset};
+use crate::dataset::{self, Dataset, TIME};
 use crate::db::failed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::market::{Calendar, kst_date};
 use crate::source::published::{self, State};
 use crate::source::{self, Source};
 
 /// So much later than a source publishes must a session be here: time for cron's next line and for retries.
 pub const GRACE: TimeDelta = TimeDelta::hours(4);
+
+/// What a report may be asked for; its SQL tells what it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Param {
+    Range,
+    Day,
+    Datasets,
+    Codes,
+    Limit,
+    Batch,
+    MaxBehind,
+}
+
+impl Param {
+    /// Does the SQL use it?
+    pub(super) fn is_in(self, sql: &str) -> bool {
+        let marks: &[&str] = match self {
+            Self::Range => &["$1", "{from}", "{within}"],
+            Self::Day => &["$2", "{to}"],
+            Self::Datasets => &["$3", "{dataset}"],
+            Self::Codes => &["$4"],
+            Self::Limit => &["$5"],
+            Self::Batch => &["$6"],
+            Self::MaxBehind => &["$9"],
+        };
+        marks.iter().any(|mark| sql.contains(mark))
+    }
+}
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -49,6 +78,20 @@ pub struct Asked<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// What the parameters are, in their order.
+const TYPES: [Type; 9] = [
+    Type::DATE,
+    Type::DATE,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8,
+    Type::INT8,
+    Type::DATE_ARRAY,
+    Type::JSONB,
+    Type::INT8,
+];
+const DOING: &str = "cannot read the report";
+
 impl<'a> Asked<'a> {
     /// All datasets in a range of days.
     pub fn new((from, to): (NaiveDate, NaiveDate), calendar: &'a Calendar, now: DateTime<Utc>) -> Self {
@@ -56,42 +99,79 @@ impl<'a> Asked<'a> {
         Self { from, to, datasets, codes: None, limit: 20, batch: None, max_behind: None, calendar, now }
     }
 
-    /// Runs a query with the parameters above. Dates of series stand in the query as `{from}` and `{to}`, so that the
-    /// server sees while planning which partitions it needs.
-    pub(super) async fn query(&self, client: &Client, sql: &str) -> Result<Vec<Row>> {
-        let doing = failed("cannot read the report");
-        let sql = sql.replace("{from}", &self.from.to_string()).replace("{to}", &self.to.to_string());
-        let types = [
-            Type::DATE,
-            Type::DATE,
-            Type::TEXT_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::INT8,
-            Type::INT8,
-            Type::DATE_ARRAY,
-            Type::JSONB,
-            Type::INT8,
-        ];
-        let statement = client.prepare_typed(&sql, &types).await.map_err(&doing)?;
+    /// Is the option given that calls for other SQL?
+    pub(super) fn gives(&self, param: Param) -> bool {
+        match param {
+            Param::Codes => self.codes.is_some(),
+            Param::Batch => self.batch.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Insists on one dataset where the SQL is about one.
+    pub(super) fn is_complete(&self, sql: &str) -> Result<()> {
+        if !sql.contains("{dataset}") || self.datasets.len() == 1 {
+            return Ok(());
+        }
+        Err(Error::usage("codes are looked for in one dataset", "say which: --dataset ohlcv --codes 005930"))
+    }
+
+    /// Runs a query; returns the names and types of its columns, and its rows.
+    pub(super) async fn query(&self, client: &Client, sql: &str) -> Result<(Vec<(String, Type)>, Vec<Row>)> {
+        let doing = failed(DOING);
+        let statement = client.prepare_typed(&self.fill(sql), &TYPES).await.map_err(&doing)?;
+        let columns = statement.columns().iter().map(|c| (c.name().to_owned(), c.type_().clone()));
+        let columns = columns.collect();
         let names: Vec<&str> = self.datasets.iter().map(|d| d.name).collect();
         let (sessions, facts) = (self.sessions(), self.facts());
-        client
-            .query(
-                &statement,
-                &[
-                    &self.from,
-                    &self.to,
-                    &names,
-                    &self.codes,
-                    &self.limit,
-                    &self.batch,
-                    &sessions,
-                    &facts,
-                    &self.max_behind,
-                ],
-            )
-            .await
-            .map_err(&doing)
+        let values: [&(dyn ToSql + Sync); 9] = [
+            &self.from,
+            &self.to,
+            &names,
+            &self.codes,
+            &self.limit,
+            &self.batch,
+            &sessions,
+            &facts,
+            &self.max_behind,
+        ];
+        Ok((columns, client.query(&statement, &values).await.map_err(&doing)?))
+    }
+
+    /// Runs what is done before the queries: a statement, with parameters as they have.
+    pub(super) async fn execute(&self, client: &Client, sql: &str) -> Result<()> {
+        self.query(client, sql).await.map(drop)
+    }
+
+    /// Dates of series are written out, so that the server sees while planning which partitions it needs.
+    fn fill(&self, sql: &str) -> String {
+        let mut sql = sql.replace("{from}", &self.from.to_string()).replace("{to}", &self.to.to_string());
+        if let [dataset] = self.datasets.as_slice() {
+            for (hole, text) in [
+                ("{dataset}", dataset.name.to_owned()),
+                ("{table}", dataset.table.to_owned()),
+                ("{code}", dataset.code.to_owned()),
+                ("{session}", dataset.session_of(TIME)),
+                ("{within}", dataset.within(TIME, (self.from, self.to))),
+            ] {
+                sql = sql.replace(hole, &text);
+            }
+        }
+        sql
+    }
+
+    /// The sessions of the range, and a remark where the calendar does not reach.
+    pub(super) fn judged(&self) -> (Vec<NaiveDate>, Vec<String>) {
+        let sessions = self.calendar.sessions(self.from, self.to).iter().copied();
+        let sessions = sessions.filter(|session| self.calendar.is_certain(*session)).collect();
+        let (first, last) = self.calendar.covers();
+        let mut notes = Vec::new();
+        if self.from < first || self.to > last {
+            notes.push(format!(
+                "The trading calendar covers {first} to {last}: what lies beyond is not judged."
+            ));
+        }
+        (sessions, notes)
     }
 
     /// The sessions up to today whose absence means something.

@@ -5,6 +5,8 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use super::asked::Asked;
+use super::model::{Document, Value};
+
 use crate::error::{Error, Result};
 use crate::market::kst_date;
 
@@ -46,7 +48,7 @@ pub async fn freshness(client: &Client, asked: &Asked<'_>) -> Result<Vec<Freshne
             "extend it with a file in KDATA_CALENDAR (a line `# covers FROM TO`, and the closed days)",
         ));
     }
-    let rows = asked.query(client, FRESHNESS).await?;
+    let (_, rows) = asked.query(client, FRESHNESS).await?;
     let read = |row: &tokio_postgres::Row| Freshness {
         dataset: row.get("dataset"),
         state: row.get("state"),
@@ -56,4 +58,29 @@ pub async fn freshness(client: &Client, asked: &Asked<'_>) -> Result<Vec<Freshne
         may_lag: row.get("may_lag"),
     };
     Ok(rows.iter().map(read).collect())
+}
+
+/// Fails when a dataset of the report is stale; one that was never collected only where it was asked for by name.
+pub fn gate(document: &Document, is_named: bool) -> Result<()> {
+    let table = &document.tables[0];
+    let [name, state] =
+        ["dataset", "state"].map(|column| table.at(column).expect("a column of freshness.sql"));
+    let fails = |row: &&Vec<Value>| match row[state].plain().as_str() {
+        "fresh" => false,
+        "never" => is_named,
+        _ => true,
+    };
+    let old: Vec<String> = table
+        .rows
+        .iter()
+        .filter(fails)
+        .map(|row| format!("{} ({})", row[name].plain(), row[state].plain()))
+        .collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Gate {
+        what: format!("not fresh: {}", old.join(", ")),
+        help: "`kdata due DATASET` lists the sessions, `kdata run DATASET --due` brings them".into(),
+    })
 }

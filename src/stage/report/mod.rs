@@ -1,255 +1,184 @@
 //! report: what came, what is missing, what looks wrong. Reads only.
+//!
+//! A report is a file of SQL in `sql/report/` and a line in [`ALL`]: its title, its tables, their charts and remarks stand
+//! in the file (`script`), what its columns hold is told by their types and names ([`model`]), which options it takes by
+//! the parameters that it uses ([`Asked`]).
 
 mod asked;
 mod freshness;
+mod ledger;
+pub mod model;
+mod script;
 
-pub use asked::{Asked, GRACE};
-pub use freshness::{Freshness, freshness};
-
-use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::dataset::{self, Dataset};
-use crate::db::failed;
+use crate::db::{Database, failed};
 use crate::error::Result;
 
-const QUALITY: &str = include_str!("../../../sql/report/quality.sql");
-const QUALITY_RULES: &str = include_str!("../../../sql/report/quality_rules.sql");
-const DUE: &str = include_str!("../../../sql/report/due.sql");
-const RUNS: &str = include_str!("../../../sql/report/runs.sql");
-const REJECTS: &str = include_str!("../../../sql/report/rejects.sql");
+pub use asked::{Asked, GRACE, Param};
+pub use freshness::{Freshness, freshness, gate};
+pub use ledger::{RunLine, due, runs};
+use model::{Column, Document, Kind, Table, Value};
 
 /// The version of the JSON forms; fields are only added within one.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// A session's quality, dataset by dataset.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct Quality {
-    pub schema_version: u32,
-    pub session: NaiveDate,
-    pub database: String,
-    pub storage: String,
-    pub datasets: Vec<DatasetQuality>,
-    pub rules: Vec<RuleCount>,
+/// Which days a report is about, unless they are given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Span {
+    /// The present.
+    Now,
+    /// The last session that is over.
+    Session,
+    /// The last 20 sessions, and today.
+    Recent,
+    /// This calendar year.
+    Year,
 }
 
-/// One dataset of a session. Counts are rows; `None` is not known or not there.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct DatasetQuality {
-    pub dataset: String,
-    /// `final`, `provisional`, or `absent`.
-    pub state: String,
-    pub source: Option<String>,
-    pub rows: Option<i64>,
-    /// Names listed on that session, as the stock master tells.
-    pub expected: Option<i64>,
-    /// Of those, names without a row.
-    pub missing: Option<i64>,
-    /// Share of the expected names that have a row, per cent.
-    pub coverage: Option<f64>,
-    pub names: Option<String>,
-    pub rejected: i64,
-    pub flagged: i64,
-    pub noted: i64,
-    pub batch_id: Option<i64>,
-    pub promoted_at: Option<DateTime<Utc>>,
-    /// The last session at hand up to the one reported.
-    pub last_session: Option<NaiveDate>,
-    /// How many sessions that one lies behind the one reported.
-    pub sessions_behind: Option<i64>,
+/// A report.
+#[derive(Debug)]
+pub struct Report {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it tells, in a line.
+    pub about: &'static str,
+    /// Its days, unless they are given.
+    pub span: Span,
+    /// Its SQL.
+    pub sql: &'static str,
+    /// The SQL instead where an option is given.
+    pub instead: Option<(Param, &'static str)>,
+    /// Fails when what was found is not as it must be; told whether datasets were named.
+    pub gate: Option<fn(&Document, bool) -> Result<()>>,
+    /// How it is called.
+    pub examples: &'static [&'static str],
 }
 
-/// How often a rule was broken, with samples.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct RuleCount {
-    pub dataset: String,
-    pub severity: String,
-    pub rule: String,
-    pub count: i64,
-    pub samples: Vec<Sample>,
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../../sql/report/", $name, ".sql"))
+    };
 }
 
-/// A sample of a broken rule.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct Sample {
-    pub stock_code: String,
-    pub name: String,
-    pub message: String,
+/// All reports.
+pub static ALL: &[Report] = &[
+    Report {
+        name: "quality",
+        about: "What came of a session, what is missing, what looks wrong",
+        span: Span::Session,
+        sql: sql!("quality"),
+        instead: None,
+        gate: None,
+        examples: &["kdata report quality", "kdata report quality --date -1s --format json"],
+    },
+    Report {
+        name: "coverage",
+        about: "Which sessions of which datasets are here: a year on one screen",
+        span: Span::Year,
+        sql: sql!("coverage"),
+        instead: Some((Param::Codes, sql!("coverage_names"))),
+        gate: None,
+        examples: &[
+            "kdata report coverage",
+            "kdata report coverage --year 2024 --ascii",
+            "kdata report coverage --dataset ohlcv --codes 005930,000660 --from 2024-01-02 --to 2024-03-29",
+            "kdata report coverage --format html > coverage.html",
+        ],
+    },
+    Report {
+        name: "freshness",
+        about: "How many sessions each dataset lies behind; exit 3 when one is stale",
+        span: Span::Now,
+        sql: sql!("freshness"),
+        instead: None,
+        gate: Some(gate),
+        examples: &[
+            "kdata report freshness",
+            "kdata report freshness --dataset ohlcv,market-cap --max-behind 1",
+        ],
+    },
+    Report {
+        name: "runs",
+        about: "What ran, how long it took, what failed",
+        span: Span::Recent,
+        sql: sql!("runs"),
+        instead: None,
+        gate: None,
+        examples: &["kdata report runs", "kdata report runs --date today --dataset ohlcv --format md"],
+    },
+    Report {
+        name: "rejects",
+        about: "Rejected rows by rule, and the newest",
+        span: Span::Recent,
+        sql: sql!("rejects"),
+        instead: None,
+        gate: None,
+        examples: &["kdata report rejects", "kdata report rejects --year 2026 -n 5 --format csv"],
+    },
+];
+
+/// The report of that name.
+pub fn find(name: &str) -> Option<&'static Report> {
+    ALL.iter().find(|report| report.name == name)
 }
 
-/// The quality of a session.
-pub async fn quality(
-    client: &Client,
-    session: NaiveDate,
-    database: String,
-    storage: String,
-) -> Result<Quality> {
-    let doing = failed("cannot read the report");
-    let names: Vec<&str> = dataset::ALL.iter().map(|d| d.name).collect();
-    let datasets = client.query(QUALITY, &[&session, &names]).await.map_err(&doing)?;
-    let rules = client.query(QUALITY_RULES, &[&session]).await.map_err(&doing)?;
-    Ok(Quality {
-        schema_version: SCHEMA_VERSION,
-        session,
-        database,
-        storage,
-        datasets: datasets.iter().map(dataset_quality).collect(),
-        rules: rules.iter().map(rule_count).collect(),
-    })
-}
+impl Report {
+    /// Does it take the option? Its SQL tells.
+    pub fn takes(&self, option: Param) -> bool {
+        let instead = self.instead.as_slice();
+        let of_now = self.span == Span::Now && matches!(option, Param::Day | Param::Range);
+        !of_now
+            && (instead.iter().any(|(of, sql)| *of == option || option.is_in(sql)) || option.is_in(self.sql))
+    }
 
-fn dataset_quality(row: &tokio_postgres::Row) -> DatasetQuality {
-    let (expected, missing): (Option<i64>, Option<i64>) = (row.get("expected"), row.get("missing"));
-    #[expect(clippy::cast_precision_loss, reason = "counts of names are small")]
-    let coverage = match (expected, missing) {
-        (Some(expected), Some(missing)) if expected > 0 => {
-            Some(((expected - missing) as f64 * 10_000.0 / expected as f64).floor() / 100.0)
+    /// Makes it. All its queries see the database as of one moment.
+    pub async fn make(&self, database: &Database, asked: &Asked<'_>) -> Result<Document> {
+        let client = database.place.connect().await?;
+        let doing = failed("cannot read the report");
+        let sql = match self.instead {
+            Some((option, sql)) if asked.gives(option) => sql,
+            _ => self.sql,
+        };
+        asked.is_complete(sql)?;
+        let mut tables = Vec::new();
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(&doing)?;
+        for section in script::sections(sql) {
+            if section.name.is_empty() {
+                asked.execute(&client, &section.sql).await?;
+            } else {
+                tables.push(table(&client, asked, section).await?);
+            }
         }
-        _ => None,
-    };
-    DatasetQuality {
-        dataset: row.get("dataset"),
-        state: row.get::<_, Option<String>>("finality").unwrap_or_else(|| "absent".into()),
-        source: row.get("source"),
-        rows: row.get("rows"),
-        expected,
-        missing,
-        coverage,
-        names: row.get("names"),
-        rejected: row.get("rejected"),
-        flagged: row.get("flagged"),
-        noted: row.get("noted"),
-        batch_id: row.get("batch_id"),
-        promoted_at: row.get("promoted_at"),
-        last_session: row.get("last_session"),
-        sessions_behind: row.get::<_, Option<NaiveDate>>("last_session").map(|_| row.get("sessions_behind")),
+        client.batch_execute("ROLLBACK").await.map_err(&doing)?;
+        let (sessions, notes) = asked.judged();
+        Ok(Document {
+            report: self.name,
+            title: script::title(sql).to_owned(),
+            // A report of one session is about its last day.
+            days: (self.span != Span::Now).then_some((asked.from, asked.to)),
+            sessions,
+            database: database.kind.to_string(),
+            storage: database.backend.as_str().to_owned(),
+            made_at: asked.now,
+            tables,
+            notes,
+        })
     }
 }
 
-fn rule_count(row: &tokio_postgres::Row) -> RuleCount {
-    let (codes, names, messages): (Vec<String>, Vec<String>, Vec<String>) =
-        (row.get(4), row.get(5), row.get(6));
-    let samples = codes.into_iter().zip(names).zip(messages);
-    RuleCount {
-        dataset: row.get(0),
-        severity: row.get(1),
-        rule: row.get(2),
-        count: row.get(3),
-        samples: samples.map(|((stock_code, name), message)| Sample { stock_code, name, message }).collect(),
-    }
-}
-
-/// The recent sessions that are not promoted final, with what they are instead.
-pub async fn due(
-    client: &Client,
-    dataset: &Dataset,
-    last: NaiveDate,
-    count: i64,
-) -> Result<Vec<(NaiveDate, String)>> {
-    let rows = client
-        .query(DUE, &[&dataset.name, &last, &count])
-        .await
-        .map_err(failed("cannot list what is due"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
-}
-
-/// A run of the ledger.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct RunLine {
-    pub run_id: i64,
-    pub command: String,
-    pub dataset: Option<String>,
-    pub source: Option<String>,
-    pub from: Option<NaiveDate>,
-    pub to: Option<NaiveDate>,
-    pub started_at: DateTime<Utc>,
-    pub seconds: Option<f64>,
-    pub state: String,
-    pub exit_code: Option<i32>,
-    pub rows: Option<i64>,
-    pub rejected: Option<i64>,
-    pub flagged: Option<i64>,
-    pub batch_id: Option<i64>,
-    pub batch_state: Option<String>,
-    pub inserted: Option<i64>,
-    pub updated: Option<i64>,
-    pub unchanged: Option<i64>,
-    pub reason: Option<String>,
-}
-
-/// The last runs, newest first.
-pub async fn runs(
-    client: &Client,
-    count: i64,
-    only_failed: bool,
-    dataset: Option<&str>,
-) -> Result<Vec<RunLine>> {
-    let rows = client
-        .query(RUNS, &[&count, &only_failed, &dataset])
-        .await
-        .map_err(failed("cannot list the runs"))?;
-    let run = |row: &tokio_postgres::Row| RunLine {
-        run_id: row.get(0),
-        command: row.get(1),
-        dataset: row.get(2),
-        source: row.get(3),
-        from: row.get(4),
-        to: row.get(5),
-        started_at: row.get(6),
-        seconds: row.get(7),
-        state: row.get(8),
-        exit_code: row.get(9),
-        rows: row.get(10),
-        rejected: row.get(11),
-        flagged: row.get(12),
-        batch_id: row.get(13),
-        batch_state: row.get(14),
-        inserted: row.get(15),
-        updated: row.get(16),
-        unchanged: row.get(17),
-        reason: row.get(18),
-    };
-    Ok(rows.iter().map(run).collect())
-}
-
-/// A rejected row.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct RejectLine {
-    pub reject_id: i64,
-    pub run_id: i64,
-    pub batch_id: Option<i64>,
-    pub dataset: String,
-    pub line: Option<i64>,
-    pub rule: String,
-    pub message: String,
-    pub row: String,
-}
-
-/// Rejected rows, newest first.
-pub async fn rejects(
-    client: &Client,
-    count: i64,
-    run: Option<i64>,
-    rule: Option<&str>,
-) -> Result<Vec<RejectLine>> {
-    let rows =
-        client.query(REJECTS, &[&count, &run, &rule]).await.map_err(failed("cannot list the rejects"))?;
-    let reject = |row: &tokio_postgres::Row| RejectLine {
-        reject_id: row.get(0),
-        run_id: row.get(1),
-        batch_id: row.get(2),
-        dataset: row.get(3),
-        line: row.get(4),
-        rule: row.get(5),
-        message: row.get(6),
-        row: row.get(7),
-    };
-    Ok(rows.iter().map(reject).collect())
+async fn table(client: &Client, asked: &Asked<'_>, section: script::Section) -> Result<Table> {
+    let (columns, rows) = asked.query(client, &section.sql).await?;
+    let columns: Vec<Column> = columns
+        .into_iter()
+        .map(|(name, sql)| Column {
+            kind: Kind::of(&sql, &name),
+            is_hidden: section.hidden.contains(&name),
+            name,
+        })
+        .collect();
+    let rows = rows.iter().map(|row| (0..row.len()).map(|at| Value::read(row, at)).collect());
+    let rows = rows.collect();
+    let script::Section { name, about, chart, note, .. } = section;
+    Ok(Table { name, about, columns, rows, chart, note })
 }
