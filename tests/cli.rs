@@ -1,19 +1,6 @@
 //! Help, errors and exit codes, as someone new meets them.
 
-use crate::support::{Sheet, Work};
-
-/// The subcommands that a help text lists.
-fn subcommands(help: &str) -> Vec<String> {
-    let list =
-        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // Continued descriptions are indented further.
-    let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    names
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|n| *n != "help")
-        .map(ToOwned::to_owned)
-        .collect()
-}
+use crate::support::{Sheet, Work, subcommands};
 
 #[test]
 fn every_subcommand_helps_and_shows_examples() {
@@ -35,27 +22,6 @@ fn every_subcommand_helps_and_shows_examples() {
             assert!(help.contains("Usage:"), "{command} {inner}: {help}");
         }
     }
-}
-
-#[test]
-fn the_examples_of_the_help_are_understood() {
-    let work = Work::new();
-    let mut seen = 0;
-    for command in subcommands(&work.kdata("--help").ok()) {
-        let help = work.kdata(&format!("{command} -h")).ok();
-        let examples = help.lines().skip_while(|l| *l != "Examples:").skip(1);
-        for call in examples.flat_map(|line| line.split(['|', '&', ';', '(', ')'])) {
-            // Behind two blanks stands a remark.
-            let call = call.trim().split("  ").next().unwrap();
-            let Some(call) = call.split("kdata ").nth(1) else { continue };
-            let words = call.replace("$day", "2026-01-02");
-            let words = words.split(['>', '<', '"']).next().unwrap();
-            // Only whether it parses: --help wins over all that is required, but not over what is unknown.
-            work.kdata(&format!("{words} --help")).ok();
-            seen += 1;
-        }
-    }
-    assert!(seen > 20, "{seen}");
 }
 
 #[test]

@@ -230,7 +230,8 @@ fn the_private_cluster_starts_by_itself_and_survives() {
     assert_eq!(Session::connect(url.trim()).value("SELECT a FROM market.kept"), "1");
 
     // Again on the same; and nothing of it is in the database of real data.
-    assert!(work.kdata("demo").ok().contains("(demo database, "));
+    let quiet = work.kdata("-q demo");
+    assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (0, "", ""));
     let demo = Session::connect(work.kdata("db url --demo --reader").ok().trim());
     assert_eq!(demo.value("SELECT count(DISTINCT time) FROM session_status WHERE dataset = 'ohlcv'"), "20");
     drop(demo);

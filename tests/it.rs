@@ -14,6 +14,7 @@ mod csv; // a user's own files
 mod datasets; // the six that no sheet makes: minutes, snapshots, investors
 mod db; // the private cluster, roles, migrations
 mod doctor; // is everything in order for an unattended run
+mod examples; // of the help texts; -q of all subcommands
 mod extract; // sessions, scopes, what a source lacks
 mod faults; // damaged source files: what of it is found
 mod http; // faults of every vendor, limits across processes, secrets
@@ -34,4 +35,5 @@ mod report; // quality, due, runs, rejects
 mod rollback; // back to the letter
 mod session_status; // in any order, what production holds
 mod sim; // the simulated market, all nine datasets
+mod terminal; // completions, manual, logs for programs, quiet runs, examples
 mod validate; // rules, limits, broken streams

@@ -12,8 +12,8 @@ use crate::stage::{block_on, extract};
 
 const EXAMPLES: &str = "\
 Examples:
-  kdata backfill ohlcv --from 2016-01-04 --to 2026-11-20 --dry-run   what would be asked, and how long it takes
-  kdata backfill ohlcv --from 2016-01-04 --to 2026-11-20             the same command goes on after a stop
+  kdata backfill ohlcv --from 2016-01-04 --to 2026-11-20 --dry-run   calls, time
+  kdata backfill ohlcv --from 2016-01-04 --to 2026-11-20   goes on after a stop
   kdata backfill market-cap --from -60s --to -1s --source marcap --window 5";
 
 /// Bring in history, window by window; skips what is promoted final, and goes on where it stopped

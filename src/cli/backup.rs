@@ -48,7 +48,7 @@ pub(super) fn backup(args: &BackupArgs, context: &Context) -> Result<()> {
         let database = context.database().await?;
         backup::backup(&database, &context.settings, context.now, args.keep).await
     })?;
-    context.printer.line(format!(
+    context.printer.receipt(format!(
         "{}: {} tables, {} rows for clients, {} MB, {:.1} s",
         made.folder.display(),
         made.tables,
@@ -74,7 +74,7 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<()> {
         let verified = backup::verify(&place, &context.settings, &folder, context.now).await?;
         Ok((folder, verified))
     })?;
-    context.printer.line(format!(
+    context.printer.receipt(format!(
         "{} is good: {}, {:.1} s",
         folder.display(),
         told(&verified),
@@ -91,7 +91,7 @@ pub(super) fn restore(args: &RestoreArgs, context: &Context) -> Result<()> {
         let restored = backup::restore(&place, &context.settings, &folder, args.replace, context.now).await?;
         Ok((place, restored))
     })?;
-    context.printer.line(format!(
+    context.printer.receipt(format!(
         "{} restored: {}, {:.1} s",
         place.name(),
         told(&restored.verified),

@@ -13,13 +13,13 @@ use crate::stage::{block_on, report};
 
 const EXAMPLES: &str = "\
 Examples:
-  kdata calendar show                                     this month and the next
-  kdata calendar show 2026                                a year
-  kdata calendar add 2026-12-24 temporary holiday         closes a day
-  kdata calendar add 2026-11-26 --hours 10:00-16:30 CSAT  a session of other hours
-  kdata calendar undo                                     takes the last change back
-  kdata calendar import days.csv --until 2027-12-31       a list of closed days that is whole until then
-  kdata calendar check                                    exit 3: horizon too near, or data and calendar disagree";
+  kdata calendar show                              this month and the next
+  kdata calendar show 2026                         a year
+  kdata calendar add 2026-12-24 temporary holiday  closes a day
+  kdata calendar add 2026-11-26 --hours 10:00-16:30 CSAT
+  kdata calendar undo                              takes the last change back
+  kdata calendar import days.csv --until 2027-12-31
+  kdata calendar check                             exit 3: something to look at";
 
 /// The trading calendar: show, add a day, import a list, check it against the data
 #[derive(clap::Args, Debug)]
@@ -284,18 +284,18 @@ fn tell(before: &Calendar, after: &Calendar, context: &Context) -> Result<()> {
         .map(|c| vec![format!("{} {}", c.day, c.day.format("%a")), format!("{} → {}", c.before, c.after)])
         .collect();
     if !rows.is_empty() {
-        context.printer.line(printer::body(&rows, context.width()))?;
+        context.printer.receipt(printer::body(&rows, context.width()))?;
     }
     if changes.len() > TOLD {
-        context.printer.line(format!(" … and {} days more", changes.len() - TOLD))?;
+        context.printer.receipt(format!(" … and {} days more", changes.len() - TOLD))?;
     }
     let (was, is) = (before.covers(), after.covers());
     if was != is {
-        context.printer.line(format!(" covered: {} to {} → {} to {}", was.0, was.1, is.0, is.1))?;
+        context.printer.receipt(format!(" covered: {} to {} → {} to {}", was.0, was.1, is.0, is.1))?;
         let new = if is.1 > was.1 { (was.1 + Days::new(1), is.1) } else { (is.1, is.1) };
         if new.0 < new.1 {
             let sessions = after.sessions(new.0, new.1).len();
-            context.printer.line(format!(" {} to {}: {sessions} sessions", new.0, new.1))?;
+            context.printer.receipt(format!(" {} to {}: {sessions} sessions", new.0, new.1))?;
         }
     }
     Ok(())
@@ -343,7 +343,9 @@ fn check(from: Option<&str>, format: Format, context: &Context) -> Result<()> {
         Format::Json => context.printer.json(&serde_json::json!({
             "schema_version": report::SCHEMA_VERSION, "is_good": found.is_good(), "calendar": found,
         }))?,
-        Format::Table => context.printer.line(printer::body(&rows(&found), context.width()))?,
+        Format::Table => {
+            context.printer.verdict(found.is_good(), printer::body(&rows(&found), context.width()))?;
+        }
     }
     if found.is_good() {
         return Ok(());

@@ -79,7 +79,7 @@ fn start(context: &Context) -> Result<()> {
     let private = Settings { database_url: None, ..context.settings.clone() };
     let place = crate::stage::block_on(Place::resolve(&private, Target::Main))?;
     let started = place.started.unwrap_or(Started::Already);
-    context.printer.line(match started {
+    context.printer.receipt(match started {
         Started::Already => "it runs already",
         Started::Started => "started",
         Started::Created => "created and started",
@@ -91,7 +91,7 @@ fn start(context: &Context) -> Result<()> {
 fn stop(context: &Context) -> Result<()> {
     remark_if_unused(context);
     let stopped = Cluster::locate(&context.settings)?.stop()?;
-    context.printer.line(if stopped { "stopped" } else { "it did not run" })
+    context.printer.receipt(if stopped { "stopped" } else { "it did not run" })
 }
 
 fn status(context: &Context) -> Result<()> {
@@ -193,7 +193,7 @@ fn migrate(context: &Context, demo: bool) -> Result<()> {
         [] => "nothing to do".to_owned(),
         names => format!("applied {}", names.join(", ")),
     };
-    context.printer.line(format!(
+    context.printer.receipt(format!(
         "{what}; a {} database, {} storage",
         migrated.kind,
         migrated.backend.as_str()

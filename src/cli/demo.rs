@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         ));
     }
     let report = block_on(report::quality(&database, last, context))?;
-    printer.line(format!("\n{report}\n\n{}", NEXT.replace("kdata ", &format!("{} ", program()))))?;
+    printer.receipt(format!("\n{report}\n\n{}", NEXT.replace("kdata ", &format!("{} ", program()))))?;
     printer.remark(format!("\nkdata demo: done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
 }

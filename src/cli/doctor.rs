@@ -27,15 +27,15 @@ struct Document<'a> {
 /// Runs the command: exit 2 when something must be mended.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let checks = examine(&context.settings, &context.calendar, context.now)?;
-    match args.format {
-        Format::Json => context.printer.json(&Document { schema_version: 1, checks: &checks })?,
-        Format::Table => context.printer.line(text(&checks, context.width()))?,
-    }
     let failed: Vec<&str> = checks
         .iter()
         .filter(|check| check.health == Health::Failed)
         .map(|check| check.name.as_str())
         .collect();
+    match args.format {
+        Format::Json => context.printer.json(&Document { schema_version: 1, checks: &checks })?,
+        Format::Table => context.printer.verdict(failed.is_empty(), text(&checks, context.width()))?,
+    }
     if failed.is_empty() {
         return Ok(());
     }

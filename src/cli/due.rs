@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 const EXAMPLES: &str = "\
 Examples:
   kdata due ohlcv                            one session a line; nothing when all are here
-  for day in $(kdata due ohlcv); do kdata extract ohlcv --date $day | kdata validate | kdata load; done";
+  for day in $(kdata due ohlcv); do kdata run ohlcv --date $day; done";
 
 /// So many sessions back is recent.
 pub(super) const LOOK_BACK: i64 = 20;

@@ -53,7 +53,8 @@ pub(super) fn text(rule: &Rule) -> String {
     )
 }
 
-fn all() -> Vec<&'static Rule> {
+/// All rules there are.
+pub(super) fn all() -> Vec<&'static Rule> {
     let of_datasets = dataset::ALL.iter().flat_map(|d| d.rules());
     rule::STREAM_RULES
         .iter()

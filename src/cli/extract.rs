@@ -17,8 +17,8 @@ use crate::{stage, stream};
 const EXAMPLES: &str = "\
 Examples:
   kdata extract ohlcv --date today | kdata validate | kdata load
-  kdata extract stocks --source marcap --from 2026-01-02 --to 2026-02-20 | kdata validate | kdata load
-  kdata extract ohlcv --source sim --date -1s --codes 005930,000660 | head";
+  kdata extract stocks --source marcap --from -5s --to -1s | kdata validate | kdata load
+  kdata extract ohlcv --source sim --date -1s --market KONEX | head";
 
 /// Ask a source for a dataset; writes a stream to stdout
 #[derive(clap::Args, Debug)]

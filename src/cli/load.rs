@@ -28,7 +28,7 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<()> {
         let (client, ledger) = (database.place.connect().await?, database.place.connect().await?);
         stage::load::load(stdin(), client, ledger, database.kind).await
     })?;
-    context.printer.line(loaded.batch)?;
+    context.printer.receipt(loaded.batch)?;
     if loaded.counts.missing > 0 {
         context
             .printer

@@ -4,6 +4,7 @@ mod backfill;
 mod backup;
 mod calendar;
 mod choice;
+mod completions;
 mod compress;
 mod db;
 mod demo;
@@ -14,6 +15,7 @@ mod extract;
 mod flags;
 mod kept;
 mod load;
+mod man;
 mod printer;
 mod promote;
 mod range;
@@ -37,16 +39,16 @@ use crate::error::{EXIT_CODES, Error, Result};
 use crate::market::{Calendar, kst_date};
 use crate::settings::Settings;
 use crate::source::Stop;
-use printer::Printer;
+use printer::{LogFormat, Printer};
 
 const EXAMPLES: &str = "\
 Examples:
-  kdata demo                                                        a simulated market, from nothing to a report
-  kdata extract ohlcv --date today | kdata validate | kdata load    one day into staging
-  kdata promote                                                     staging into production, atomically
-  kdata report quality                                              what came, what is missing, what looks wrong
-  kdata due ohlcv                                                   sessions that cron should still fetch
-  kdata explain ohlcv.within_limits                                 what a rule means, and why";
+  kdata demo                      a simulated market, from nothing to a report
+  kdata extract ohlcv --date today | kdata validate | kdata load    into staging
+  kdata promote                   staging into production, atomically
+  kdata report quality            what came, what is missing, what looks wrong
+  kdata due ohlcv                 sessions that cron should still fetch
+  kdata explain ohlcv.within_limits    what a rule means, and why";
 
 /// Korean stock market data in one PostgreSQL database
 #[derive(Parser, Debug)]
@@ -56,6 +58,9 @@ struct Cli {
     /// Say nothing on success
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// How remarks, logs and errors are written on stderr
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,6 +84,10 @@ enum Command {
     Db(db::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Complete(completions::Words),
+    Man(man::Args),
 }
 
 /// How a report is written.
@@ -161,12 +170,19 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // clap prints help to stdout and errors to stderr, and knows their codes; a closed pipe is no failure.
-            let _ = error.print();
+            if error.use_stderr() && wants_json() {
+                let text = error.to_string();
+                Printer::new(false, LogFormat::Json)
+                    .error(&Error::usage(text.trim_start_matches("error: ").trim(), "kdata --help"));
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let printer = Printer::new(cli.quiet);
-    match dispatch(cli.command, printer) {
+    let printer = Printer::new(cli.quiet, cli.log_format);
+    printer.log_panics();
+    match dispatch(cli.command, printer, cli.log_format) {
         Ok(()) | Err(Error::ClosedOutput) => ExitCode::SUCCESS,
         Err(error) => {
             printer.error(&error);
@@ -175,9 +191,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, printer: Printer) -> Result<()> {
+/// What a command line that does not parse asks for.
+fn wants_json() -> bool {
+    let words: Vec<String> = std::env::args().collect();
+    let pairs = words.windows(2).any(|pair| pair == ["--log-format", "json"]);
+    pairs || words.iter().any(|word| word == "--log-format=json")
+}
+
+fn dispatch(command: Command, printer: Printer, log: LogFormat) -> Result<()> {
     let settings = Settings::from_environment()?;
-    start_log(&settings)?;
+    start_log(&settings, log)?;
     let calendar = crate::stage::calendar::load(&settings)?;
     let context = Context { printer, now: settings.now(), calendar, settings };
     match command {
@@ -198,15 +221,23 @@ fn dispatch(command: Command, printer: Printer) -> Result<()> {
         Command::Db(args) => db::run(&args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),
         Command::Demo(args) => demo::run(&args, &context),
+        Command::Completions(args) => completions::run(&args, &context),
+        Command::Complete(words) => completions::offer(&words, &context),
+        Command::Man(args) => man::run(&args, &context),
     }
 }
 
-fn start_log(settings: &Settings) -> Result<()> {
+fn start_log(settings: &Settings, format: LogFormat) -> Result<()> {
     let filter = settings.log.as_deref().unwrap_or("kdata=warn");
     let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|e| {
         Error::usage(format!("KDATA_LOG={filter} does not read: {e}"), "write it like kdata=debug")
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     Ok(())
 }
 

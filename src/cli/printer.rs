@@ -6,22 +6,82 @@ use std::io::{IsTerminal, Write};
 use crate::error::{Error, Result};
 use crate::source::Progress;
 
+/// How lines on stderr are written.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
 /// Decides what is shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Printer {
     quiet: bool,
+    log: LogFormat,
+}
+
+/// A line of the log for programs; those of `KDATA_LOG` have the same fields.
+#[derive(serde::Serialize)]
+struct LogLine<'a> {
+    timestamp: String,
+    level: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<u8>,
+}
+
+impl<'a> LogLine<'a> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "when a line was written, whatever the clock of a drill says"
+    )]
+    fn new(level: &'a str, message: &'a str) -> Self {
+        let timestamp = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        Self { timestamp, level, message, help: None, code: None, exit_code: None }
+    }
+
+    fn write(&self) {
+        let line = serde_json::to_string(self).expect("plain data");
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 impl Printer {
-    /// A printer; a quiet one keeps remarks to itself.
-    pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet }
+    /// A printer; a quiet one keeps remarks and receipts to itself.
+    pub(super) fn new(quiet: bool, log: LogFormat) -> Self {
+        Self { quiet, log }
+    }
+
+    /// A bug, as a line of the log too.
+    pub(super) fn log_panics(self) {
+        if self.log == LogFormat::Json {
+            std::panic::set_hook(Box::new(|panic| {
+                LogLine { exit_code: Some(101), ..LogLine::new("ERROR", &panic.to_string()) }.write();
+            }));
+        }
+    }
+
+    /// What was done, in a line of its own: a quiet run does not tell.
+    pub(super) fn receipt(self, text: impl Display) -> Result<()> {
+        if self.quiet { Ok(()) } else { self.line(text) }
     }
 
     /// A line of the report.
     #[expect(clippy::unused_self, reason = "printing goes through a printer")]
     pub(super) fn line(self, text: impl Display) -> Result<()> {
         writeln!(std::io::stdout(), "{text}").map_err(Error::output)
+    }
+
+    /// A report on whether all is well: a quiet run tells it only when it is not.
+    pub(super) fn verdict(self, is_good: bool, text: impl Display) -> Result<()> {
+        if is_good { self.receipt(text) } else { self.line(text) }
     }
 
     /// A report for programs.
@@ -32,14 +92,13 @@ impl Printer {
     /// A remark for the person at the terminal; cron with `-q` does not see it.
     pub(super) fn remark(self, text: impl Display) {
         if !self.quiet {
-            // A closed stderr is no reason to fail.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.say("INFO", "", &text.to_string());
         }
     }
 
     /// Tells how far a run is, on a terminal.
     pub(super) fn progress(self) -> Progress {
-        if !self.quiet && std::io::stderr().is_terminal() {
+        if !self.quiet && self.log == LogFormat::Text && std::io::stderr().is_terminal() {
             Progress::on_terminal()
         } else {
             Progress::default()
@@ -47,16 +106,34 @@ impl Printer {
     }
 
     /// A remark that must be seen.
-    #[expect(clippy::unused_self, reason = "printing goes through a printer")]
     pub(super) fn warning(self, text: impl Display) {
-        let _ = writeln!(std::io::stderr(), "kdata: warning: {text}");
+        self.say("WARN", "kdata: warning: ", &text.to_string());
+    }
+
+    fn say(self, level: &str, before: &str, text: &str) {
+        match self.log {
+            LogFormat::Json => LogLine::new(level, text.trim()).write(),
+            // A closed stderr is no reason to fail.
+            LogFormat::Text => {
+                let _ = writeln!(std::io::stderr(), "{before}{text}");
+            }
+        }
     }
 
     /// An error, with what to do about it.
-    #[expect(clippy::unused_self, reason = "printing goes through a printer")]
     pub(super) fn error(self, error: &Error) {
         use miette::Diagnostic;
         let code = error.exit_code();
+        if self.log == LogFormat::Json {
+            let message = error.to_string();
+            let line = LogLine {
+                help: error.help().map(|help| help.to_string()).filter(|help| !help.is_empty()),
+                code: error.code().map(|code| code.to_string()),
+                exit_code: Some(code),
+                ..LogLine::new("ERROR", &message)
+            };
+            return line.write();
+        }
         let mut text = format!("kdata: error: {error}");
         if let Some(help) = error.help().map(|h| h.to_string()).filter(|h| !h.is_empty()) {
             text.push_str(&format!("\n  help: {help}"));

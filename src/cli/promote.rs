@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                     context.printer.remark(line(&receipt, options, seconds));
                 }
                 Ok(receipt) => {
-                    context.printer.line(line(&receipt, options, started.elapsed().as_secs_f64()))?;
+                    context.printer.receipt(line(&receipt, options, started.elapsed().as_secs_f64()))?;
                     for id in &receipt.superseded {
                         context
                             .printer

@@ -10,12 +10,12 @@ use crate::stage::kept::Kept;
 
 const EXAMPLES: &str = "\
 Examples:
-  kdata rejects                                      counts by rule, then the newest, whole
-  kdata rejects list --dataset ohlcv --date -1s      of one session
-  kdata rejects list --state all --format json       also those replayed and discarded
-  kdata rejects show 1                               one row, its rule, and where it came from
-  kdata rejects replay --batch 1 | kdata load        those that keep today's rules, as a batch of their own
-  kdata rejects discard 1 --reason typo             looked at; nothing is deleted";
+  kdata rejects                                  counts by rule, then the newest
+  kdata rejects list --dataset ohlcv --date -1s  of one session
+  kdata rejects list --state all --format json   also those replayed, discarded
+  kdata rejects show 1                           one row, its rule, its source
+  kdata rejects replay --batch 1 | kdata load    those that keep today's rules
+  kdata rejects discard 1 --reason typo          looked at, not deleted";
 
 /// Rejected rows: list, show, replay by today's rules, discard
 #[derive(clap::Args, Debug)]

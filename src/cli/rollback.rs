@@ -29,5 +29,5 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             printer::count(restored)
         ),
     };
-    context.printer.line(format!("batch {} {what}", args.batch))
+    context.printer.receipt(format!("batch {} {what}", args.batch))
 }

@@ -64,6 +64,19 @@ pub fn real_data() -> Option<PathBuf> {
     None
 }
 
+/// The subcommands that a help text lists.
+pub fn subcommands(help: &str) -> Vec<String> {
+    let list =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // Continued descriptions are indented further.
+    let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|n| *n != "help")
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
 /// What a command did.
 #[derive(Debug)]
 pub struct Run {
