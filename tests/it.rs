@@ -35,5 +35,6 @@ mod report; // quality, due, runs, rejects
 mod rollback; // back to the letter
 mod session_status; // in any order, what production holds
 mod sim; // the simulated market, all nine datasets
+mod storage; // minutes compressed as they come, parts of tables, bars of bars
 mod terminal; // completions, manual, logs for programs, quiet runs, examples
 mod validate; // rules, limits, broken streams

@@ -12,6 +12,11 @@ CREATE FUNCTION ops.key_parts(rel text) RETURNS void LANGUAGE sql AS $$
     SELECT k.table_name, k.key FROM ops.keyed_tables k WHERE k.table_name = rel;
 $$;
 
+-- A partition has its key from the first.
+CREATE FUNCTION ops.key_range(rel text, from_time date, to_time date) RETURNS void LANGUAGE sql AS $$
+    SELECT;
+$$;
+
 -- Makes the parts that hold the range: of a month where a part has its own key, else of a year. Made apart and
 -- attached, as native.sql says.
 CREATE OR REPLACE FUNCTION ops.ensure_range(rel text, from_time date, to_time date) RETURNS void LANGUAGE plpgsql AS $$

@@ -18,9 +18,7 @@ BEGIN
     INSERT INTO ops.part_keys (table_name, key)
     SELECT k.table_name, k.key FROM ops.keyed_tables k WHERE k.table_name = rel;
     EXECUTE format('ALTER TABLE market.%I DROP CONSTRAINT %I', rel, rel || '_pkey');
-    FOR part IN SELECT show_chunks(format('market.%I', rel)::regclass) LOOP
-        PERFORM ops.key_part(rel, part);
-    END LOOP;
+    PERFORM ops.key_range(rel, '-infinity', 'infinity');
 END $$;
 
 CREATE FUNCTION ops.key_part(rel text, part regclass) RETURNS void LANGUAGE plpgsql AS $$
@@ -34,6 +32,23 @@ BEGIN
     END IF;
 END $$;
 
+-- Gives the parts of a range that have no key yet theirs, for rows that come one by one. Where the server compresses
+-- rows as they come, it looks into the index of their part for each of them, which takes three times as long: so a new
+-- part has none until it was filled for the first time.
+CREATE FUNCTION ops.key_range(rel text, from_time date, to_time date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    part regclass;
+BEGIN
+    FOR part IN
+        SELECT format('%I.%I', c.chunk_schema, c.chunk_name)::regclass FROM timescaledb_information.chunks c
+        WHERE c.hypertable_schema = 'market' AND c.hypertable_name = rel
+          AND (c.range_start AT TIME ZONE 'UTC')::date <= to_time AND (c.range_end AT TIME ZONE 'UTC')::date > from_time
+          AND EXISTS (SELECT FROM ops.part_keys k WHERE k.table_name = rel)
+    LOOP
+        PERFORM ops.key_part(rel, part);
+    END LOOP;
+END $$;
+
 -- Makes the parts of keyed tables that hold the range, in a transaction of its own; other parts are made by the
 -- extension as rows come.
 CREATE OR REPLACE FUNCTION ops.ensure_range(rel text, from_time date, to_time date) RETURNS void LANGUAGE plpgsql AS $$
@@ -42,7 +57,6 @@ DECLARE
                      WHERE d.hypertable_schema = 'market' AND d.hypertable_name = rel);
     first bigint := (extract(epoch FROM from_time::timestamp AT TIME ZONE 'Asia/Seoul') * 1000000)::bigint / width;
     last bigint := ((extract(epoch FROM (to_time + 1)::timestamp AT TIME ZONE 'Asia/Seoul') * 1000000)::bigint - 1) / width;
-    part regclass;
 BEGIN
     IF NOT EXISTS (SELECT FROM ops.part_keys k WHERE k.table_name = rel) THEN
         RETURN;
@@ -50,10 +64,8 @@ BEGIN
     PERFORM set_config('lock_timeout', '10s', true);
     PERFORM pg_advisory_xact_lock(hashtext('kdata.ensure_range'), hashtext(rel));
     FOR at IN first .. last LOOP
-        SELECT format('%I.%I', c.schema_name, c.table_name)::regclass INTO part
-        FROM _timescaledb_functions.create_chunk(format('market.%I', rel)::regclass,
-                 jsonb_build_object('time', jsonb_build_array(at * width, (at + 1) * width))) c;
-        PERFORM ops.key_part(rel, part);
+        PERFORM _timescaledb_functions.create_chunk(format('market.%I', rel)::regclass,
+                    jsonb_build_object('time', jsonb_build_array(at * width, (at + 1) * width)));
     END LOOP;
 END $$;
 
@@ -71,6 +83,8 @@ DECLARE
 BEGIN
     PERFORM set_config('timescaledb.enable_direct_compress_insert', 'on', true);
     PERFORM set_config('timescaledb.enable_direct_compress_insert_sort_batches', 'off', true);
+    -- Which sessions changed is kept by us, and their rollups are made anew by force.
+    PERFORM set_config('timescaledb.skip_cagg_invalidation', 'on', true);
     FOR part IN
         SELECT c.range_start, c.range_end FROM timescaledb_information.chunks c
         WHERE c.hypertable_schema = 'market' AND c.hypertable_name = rel
@@ -92,6 +106,8 @@ BEGIN
         filled := filled + rows;
     END LOOP;
     PERFORM set_config('timescaledb.enable_direct_compress_insert', 'off', true);
+    PERFORM set_config('timescaledb.skip_cagg_invalidation', 'off', true);
+    PERFORM ops.key_range(rel, (fill.from_time AT TIME ZONE 'Asia/Seoul')::date, (fill.to_time AT TIME ZONE 'Asia/Seoul')::date - 1);
     RETURN filled;
 END $$;
 
@@ -107,9 +123,10 @@ $$;
 -- Seoul's day lies in UTC's day of the same date. until_session is exclusive.
 CREATE FUNCTION ops.parts(rel text)
 RETURNS TABLE (part text, from_session date, until_session date, bytes bigint, is_compressed boolean, to_mend text)
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     chunk record;
+    has_plain boolean;
     segments bigint;
     needed bigint;
 BEGIN
@@ -128,9 +145,14 @@ BEGIN
         until_session := (chunk.range_end AT TIME ZONE 'UTC')::date;
         bytes := chunk.total_bytes;
         is_compressed := chunk.is_compressed;
-        -- Of the status: 1 compressed, 2 unordered, 8 some rows are plain.
-        to_mend := CASE WHEN NOT chunk.is_compressed OR chunk.status & 8 > 0 THEN 'plain rows'
-                        WHEN chunk.status & 2 > 0 THEN 'rows out of order' END;
+        -- Of the status 2 is unordered, and 8 that some rows may be plain.
+        has_plain := NOT chunk.is_compressed;
+        IF chunk.status & 8 > 0 THEN
+            PERFORM set_config('timescaledb.enable_transparent_decompression', 'off', true);
+            EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s)', chunk.name) INTO has_plain;
+            PERFORM set_config('timescaledb.enable_transparent_decompression', 'on', true);
+        END IF;
+        to_mend := CASE WHEN has_plain THEN 'plain rows' WHEN chunk.status & 2 > 0 THEN 'rows out of order' END;
         IF to_mend IS NULL AND chunk.compress_relid IS NOT NULL THEN
             EXECUTE format('SELECT coalesce(sum(n), 0), coalesce(sum(ceil(rows / 1000.0)), 0)
                             FROM (SELECT count(*) AS n, sum(_ts_meta_count) AS rows FROM %s GROUP BY %s) AS s',
@@ -163,7 +185,9 @@ END $$;
 
 -- The statements that bring the rollups of a range of sessions up to date, in order, none of them in a transaction.
 CREATE FUNCTION ops.rollup_refreshes(from_time date, to_time date) RETURNS SETOF text LANGUAGE sql STABLE AS $$
-    SELECT format('CALL refresh_continuous_aggregate(%L, %L, %L)', 'market.' || r.table_name,
+    -- In one pass: by default each ten bars are a pass over the whole part.
+    SELECT format('CALL refresh_continuous_aggregate(%L, %L, %L, force => true, options => ''{"buckets_per_batch": 0}'')',
+                  'market.' || r.table_name,
                   from_time::timestamp AT TIME ZONE 'Asia/Seoul', (to_time + 1)::timestamp AT TIME ZONE 'Asia/Seoul')
     FROM ops.rollups r ORDER BY r.width;
 $$;

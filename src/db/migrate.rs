@@ -275,7 +275,10 @@ async fn migrate_locked(
         .batch_execute("COMMENT ON TABLE ops.migrations IS 'The scripts that made this schema.'")
         .await
         .map_err(&doing)?;
-    Ok(Migrated { applied, kind, backend })
+    match state(client).await? {
+        State::Current(is, backend) => Ok(Migrated { applied, kind: is, backend }),
+        other => unreachable!("a migrated schema is current, not {other:?}"),
+    }
 }
 
 async fn apply(

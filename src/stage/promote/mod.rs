@@ -10,7 +10,7 @@ mod snapshots;
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use self::around::{STAGED_DAYS, check, fill, look_around, within};
 use crate::dataset::rule::BETTER_IS_THERE;
@@ -201,12 +201,21 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
             ),
         });
     }
-    make_room(client, batch, options).await?;
+    if !options.dry_run {
+        make_room(client, batch).await?;
+    }
     let transaction = client.transaction().await.map_err(&doing)?;
     match lock(&transaction, batch, options).await?.as_str() {
         "staged" => {}
         "promoted" => return earlier(&transaction, batch).await,
         state => return Err(not_staged(batch.id, state)),
+    }
+    if options.dry_run {
+        make_room(&transaction, batch).await?;
+        transaction
+            .batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT}'"))
+            .await
+            .map_err(&doing)?;
     }
     // Corrections reach into compressed parts: all that they touch, in this transaction.
     let limit = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
@@ -263,8 +272,9 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     Ok(receipt)
 }
 
-/// Partitions are made beforehand, in a transaction of their own, so that readers do not wait for this one.
-async fn make_room(client: &Client, batch: &Batch, options: Options) -> Result<()> {
+/// Partitions are made beforehand, in a transaction of their own, so that readers do not wait for this one; for a dry run
+/// in its own, so that none stays.
+async fn make_room(client: &impl GenericClient, batch: &Batch) -> Result<()> {
     let session = |time: &str| batch.dataset.session_of(time);
     let query =
         format!("SELECT {}, {} FROM staging.b{}", session("min(time)"), session("max(time)"), batch.id);
@@ -283,7 +293,7 @@ async fn make_room(client: &Client, batch: &Batch, options: Options) -> Result<(
             help: format!("its stream was made by other means: `kdata rollback {}` drops it", batch.id),
         });
     }
-    if batch.dataset.kind != Kind::Master && !options.dry_run {
+    if batch.dataset.kind != Kind::Master {
         client
             .execute("SELECT ops.ensure_range($1, $2, $3)", &[&batch.dataset.table, &from, &to])
             .await
@@ -420,6 +430,10 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
     let written = match (dataset.kind, empty) {
         (Kind::Series, Some(range)) => empty::fill(transaction, batch, &provided(batch), range).await?,
         (Kind::Series, None) => {
+            let key = "SELECT ops.key_range($1, $2, $3)";
+            let (from, to) = batch.range;
+            let keyed = transaction.execute(key, &[&dataset.table, &from, &to]).await;
+            keyed.map_err(failed("cannot key the parts of the table"))?;
             let merge = Merge {
                 table: dataset.table,
                 key: dataset.key,
