@@ -89,6 +89,31 @@ pub const SECRETS: &[&str] = &[
     "KDATA_KRX_PASSWORD",
 ];
 
+/// Variables that are named like settings and are none, each with the setting that is meant, if one is alike.
+pub fn unknown_variables() -> Vec<(String, Option<&'static str>)> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut unknown: Vec<_> = names
+        .filter(|name| name.starts_with("KDATA_"))
+        .filter(|name| !VARIABLES.iter().any(|(known, _)| known == name))
+        .filter(|name| {
+            let place = name.strip_suffix("_FILE").or_else(|| name.strip_suffix("_COMMAND"));
+            !place.is_some_and(|secret| SECRETS.contains(&secret))
+        })
+        .map(|name| {
+            let meant = likeliest(&name);
+            (name, meant)
+        })
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+/// The setting that a mistyped name is most like.
+fn likeliest(name: &str) -> Option<&'static str> {
+    let scored = VARIABLES.iter().map(|(known, _)| (strsim::jaro_winkler(known, name), *known));
+    scored.filter(|(score, _)| *score > 0.9).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+}
+
 /// Where a secret is to be had; it is fetched when a source needs it, and not before.
 #[derive(Clone, Debug)]
 pub struct SecretPlace {
@@ -489,6 +514,13 @@ mod tests {
     fn a_bad_env_line_does_not_leak() {
         let error = dotenvy::Error::LineParse("TOKEN hunter2".into(), 5);
         assert_eq!(describe(&error), "a line that begins with `TOKEN` is not NAME=value");
+    }
+
+    #[test]
+    fn a_mistyped_name_is_recognised() {
+        assert_eq!(likeliest("KDATA_MARKAP"), Some("KDATA_MARCAP"));
+        assert_eq!(likeliest("KDATA_HOEM"), Some("KDATA_HOME"));
+        assert_eq!(likeliest("KDATA_NONSENSE"), None);
     }
 
     #[test]

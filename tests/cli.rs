@@ -64,6 +64,35 @@ fn usage_errors_say_what_to_do() {
 }
 
 #[test]
+fn what_was_mistyped_is_answered_with_what_is_meant() {
+    let mut db = crate::support::Db::native();
+    db.write("marcap/marcap-2024.csv.gz", Sheet::fixture(2024).csv_gz());
+    let ask = "extract ohlcv --date 2024-01-05 --codes";
+    db.kdata(&format!("{ask} 가나전자")).fails(2, &["is not a stock code", "names are known once `stocks`"]);
+    db.pipe("stocks", "2024-01-05", "2024-01-05");
+    db.kdata(&format!("{ask} 가나전자"))
+        .fails(2, &["\"가나전자\" is not a stock code", "did you mean 000010 (가나전자)?"]);
+    db.kdata(&format!("{ask} 10")).fails(2, &["did you mean 000010 (가나전자)?"]);
+    let some = db.kdata(&format!("{ask} 전자")).fails(2, &["did you mean"]);
+    assert!((1..=5).contains(&some.matches('(').count()), "{some}");
+    db.kdata(&format!("{ask} 없는회사이름")).fails(2, &["no stock is called like that"]);
+    db.kdata("report coverage --dataset ohlcv --codes 가나전자")
+        .fails(2, &["did you mean 000010 (가나전자)?"]);
+    // The simulated market has names of its own.
+    let sim =
+        db.kdata("extract ohlcv --source sim --date 2024-01-05 --codes 전자").fails(2, &["did you mean"]);
+    assert!(sim.contains("전자"), "{sim}");
+    db.kdata("promote --batch 99").fails(2, &["there is no batch 99", "there are 1 (stocks, promoted)"]);
+    db.kdata("rollback 99").fails(2, &["there are 1 (stocks, promoted)"]);
+    db.kdata("reprot quality").fails(2, &["report"]);
+    db.kdata("extract ohlcv --source markap --date today").fails(2, &["marcap"]);
+    db.set("KDATA_MARKAP", "/srv").set("KDATA_SOURCES", "krx-openap");
+    let told = db.kdata("runs");
+    assert!(told.stderr.contains("KDATA_MARKAP is no setting: did you mean KDATA_MARCAP?"), "{told:#?}");
+    assert!(told.stderr.contains("did you mean krx-openapi"), "{told:#?}");
+}
+
+#[test]
 fn a_database_that_cannot_be_used_is_told() {
     let mut work = Work::new();
     // Nobody listens on a port that was just given back.

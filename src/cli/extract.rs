@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use super::{Context, choice, printer, range};
+use super::{Context, choice, printer, range, suggest};
 use crate::dataset::Dataset;
 use crate::db::Place;
 use crate::db::cluster::home;
@@ -114,7 +114,6 @@ fn prepare<'a>(args: &Args, context: &'a Context) -> Result<(Source, Job<'a>)> {
     let state = home(settings)?;
     let now = (context.now, context.run_id());
     let mut job = Job {
-        codes: args.codes.as_deref().map(codes).transpose()?,
         markets: Market::ALL
             .into_iter()
             .filter(|m| args.market.is_empty() || args.market.contains(m))
@@ -125,6 +124,7 @@ fn prepare<'a>(args: &Args, context: &'a Context) -> Result<(Source, Job<'a>)> {
         progress: context.printer.progress(),
         ..Job::new(args.dataset, (from, to), now, calendar, settings, state)
     };
+    job.codes = args.codes.as_deref().map(|text| codes(text, source, &job, context)).transpose()?;
     // A source that needs no names must not start a database for them.
     if source.asks_by_code(args.dataset.name) && Place::exists(settings)? {
         let known = block_on(async {
@@ -163,7 +163,8 @@ fn what(job: &Job, source: Source, sessions: usize) -> String {
     }
 }
 
-pub(super) fn codes(text: &str) -> Result<BTreeSet<StockCode>> {
+/// The codes of `--codes`; a name in place of one is answered with its code.
+fn codes(text: &str, source: Source, job: &Job, context: &Context) -> Result<BTreeSet<StockCode>> {
     let mut list = String::new();
     if text == "-" {
         for line in std::io::stdin().lock().lines() {
@@ -173,17 +174,15 @@ pub(super) fn codes(text: &str) -> Result<BTreeSet<StockCode>> {
     } else {
         list.push_str(text);
     }
-    let words = list.split([',', ' ', '\t']).filter(|w| !w.is_empty());
-    let codes: BTreeSet<StockCode> = words
-        .map(|word| {
-            StockCode::parse(word.as_bytes()).ok_or_else(|| {
-                Error::usage(
-                    format!("{word:?} is not a stock code"),
-                    "codes are six characters [0-9A-Z], e.g. 005930",
-                )
-            })
-        })
-        .collect::<Result<_>>()?;
+    // Names hold blanks; codes never do.
+    let words = list.split([',', '\t']).map(str::trim).filter(|w| !w.is_empty());
+    let words = words.flat_map(|word| {
+        let parts: Vec<&str> = word.split(' ').filter(|part| !part.is_empty()).collect();
+        if parts.iter().all(|part| StockCode::parse(part.as_bytes()).is_some()) { parts } else { vec![word] }
+    });
+    let simulated = if source == Source::Sim { Some(job) } else { None };
+    let codes: BTreeSet<StockCode> =
+        words.map(|word| suggest::code(word, context, simulated)).collect::<Result<_>>()?;
     if codes.is_empty() {
         return Err(Error::usage("--codes names no code", "write --codes 005930,000660"));
     }

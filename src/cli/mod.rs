@@ -37,8 +37,8 @@ use crate::dataset::{self, Dataset};
 use crate::db::{Database, Target, migrate};
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::market::{Calendar, kst_date};
-use crate::settings::Settings;
-use crate::source::Stop;
+use crate::settings::{Settings, unknown_variables};
+use crate::source::{self, Source, Stop};
 use printer::{LogFormat, Printer};
 
 const EXAMPLES: &str = "\
@@ -201,6 +201,15 @@ fn wants_json() -> bool {
 fn dispatch(command: Command, printer: Printer, log: LogFormat) -> Result<()> {
     let settings = Settings::from_environment()?;
     start_log(&settings, log)?;
+    for name in settings.sources.iter().filter(|name| Source::find(name).is_none()) {
+        let all: Vec<&str> = source::ALL.iter().map(|source| source.name()).collect();
+        let meant = suggest::did_you_mean(name, all.iter().copied()).unwrap_or_else(|| all.join(", "));
+        printer.warning(format!("KDATA_SOURCES names {name}, which is no source: {meant}"));
+    }
+    for (name, meant) in unknown_variables() {
+        let meant = meant.map_or(String::new(), |meant| format!(": did you mean {meant}?"));
+        printer.warning(format!("{name} is no setting{meant}"));
+    }
     let calendar = crate::stage::calendar::load(&settings)?;
     let context = Context { printer, now: settings.now(), calendar, settings };
     match command {

@@ -5,11 +5,11 @@ use chrono::{Datelike, NaiveDate};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, value_parser};
 
 use super::render::{Form, Look, render};
-use super::{Context, printer, range};
+use super::{Context, printer, range, suggest};
 use crate::dataset::{self, Dataset};
 use crate::db::Database;
 use crate::error::{Error, Result};
-use crate::market::{Day, StockCode};
+use crate::market::Day;
 use crate::stage::report::{self, ALL, Asked, Param, Report, Span};
 
 const EXAMPLES: &str = "\
@@ -135,8 +135,12 @@ impl Args {
             asked.datasets =
                 dataset::ALL.iter().copied().filter(|d| datasets.iter().any(|a| a.name == d.name)).collect();
         }
-        asked.codes =
-            self.many::<String>("codes").map(|codes| codes.iter().map(|c| code(c)).collect()).transpose()?;
+        asked.codes = self
+            .many::<String>("codes")
+            .map(|codes| {
+                codes.iter().map(|c| Ok(suggest::code(c.trim(), context, None)?.to_string())).collect()
+            })
+            .transpose()?;
         asked.limit = self.one("number").unwrap_or(asked.limit);
         asked.batch = self.one("batch");
         asked.max_behind = self.one("max-behind");
@@ -180,11 +184,6 @@ fn year_of(year: i32) -> (NaiveDate, NaiveDate) {
         NaiveDate::from_ymd_opt(year, month, day).expect("a day of a year that the parser takes")
     };
     (day(1, 1), day(12, 31))
-}
-
-fn code(text: &str) -> Result<String> {
-    let wrong = || Error::usage(format!("{text:?} is not a stock code"), "write six characters, like 005930");
-    StockCode::parse(text.trim().as_bytes()).map(|code| code.to_string()).ok_or_else(wrong)
 }
 
 /// Runs the command.

@@ -173,6 +173,22 @@ impl Run {
     }
 }
 
+/// The error about a batch that is not there, with those that are.
+pub async fn no_batch(client: &Client, batch: i64) -> Error {
+    let query = "SELECT format('%s (%s, %s)', batch_id, dataset, state) FROM ops.batches \
+                 ORDER BY state <> 'staged', batch_id DESC LIMIT 5";
+    let there = match client.query(query, &[]).await {
+        Ok(rows) => rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join(", "),
+        Err(error) => return failed("cannot list the batches")(error),
+    };
+    let help = if there.is_empty() {
+        "nothing was loaded yet: kdata extract … | kdata validate | kdata load".to_owned()
+    } else {
+        format!("there are {there}; `kdata runs` lists more")
+    };
+    Error::usage(format!("there is no batch {batch}"), help)
+}
+
 /// A remark as `ops.flags` keeps it.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use tokio_postgres::{Client, Transaction};
 
 use crate::dataset::{self, Dataset, Kind};
-use crate::db::ledger::{About, Run};
+use crate::db::ledger::{self, About, Run};
 use crate::db::{self, Place, failed, storage};
 use crate::error::{Error, Result};
 use crate::stream::Counts;
@@ -54,9 +54,8 @@ fn of_batch(dataset: &Dataset, table: &str, range: (NaiveDate, NaiveDate)) -> St
 pub async fn rollback(place: &Place, batch: i64) -> Result<Undone> {
     let mut client = place.connect().await?;
     let query = "SELECT dataset, source, from_time, to_time FROM ops.batches WHERE batch_id = $1";
-    let row = client.query_opt(query, &[&batch]).await.map_err(failed("cannot read the batch"))?.ok_or_else(
-        || Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches"),
-    )?;
+    let row = client.query_opt(query, &[&batch]).await.map_err(failed("cannot read the batch"))?;
+    let Some(row) = row else { return Err(ledger::no_batch(&client, batch).await) };
     let about = About {
         dataset: dataset::find(row.get(0)),
         source: row.get(1),

@@ -105,6 +105,15 @@ impl Extract {
         Ok(Self { dataset, roster, days: walk::days(job.seed, sessions), first })
     }
 
+    /// Codes, Korean and English names of all that are listed on the last session of a job.
+    pub fn names(job: &Job) -> Vec<(StockCode, String, String)> {
+        let until = job.sessions().last().copied().unwrap_or(job.to);
+        let sessions = job.calendar.sessions(FACTS_FROM, until);
+        let roster = roster::roster(job.seed, sessions, job.calendar);
+        let listed = roster.into_iter().filter(|name| name.is_listed(sessions.len().saturating_sub(1)));
+        listed.map(|name| (name.code, name.korean, name.english)).collect()
+    }
+
     /// What the stream will say of itself.
     pub fn preamble(&self, job: &Job) -> Preamble {
         let provides = if self.dataset == Kind::Stocks { MASTER } else { "all" };

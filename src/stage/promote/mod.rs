@@ -112,7 +112,7 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
         .await
         .map_err(failed("cannot list the staged batches"))?;
     if let (Some(batch), true) = (only, rows.is_empty()) {
-        return Err(Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches"));
+        return Err(ledger::no_batch(client, batch).await);
     }
     let batches = rows.iter().map(|row| {
         let (id, name, state): (i64, &str, &str) = (row.get(0), row.get(1), row.get(7));
