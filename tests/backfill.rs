@@ -88,16 +88,79 @@ fn run_brings_what_is_due() {
     let at = |now: &str, args: &str| db.sh(&format!("export KDATA_NOW={now}; kdata {args}"));
     at("2024-02-27T18:00:00+09:00", "run stocks ohlcv market-cap --date 2024-02-27").ok();
     assert_eq!(db.value("SELECT count(*) FROM market.session_status WHERE time = '2024-02-27'"), "3");
-    // Two evenings later: the outage leaves no gap.
+    // Two evenings later: the outage leaves no gap. What was before the first session here is history.
     at("2024-02-29T18:00:00+09:00", "run stocks ohlcv market-cap --due").ok();
     assert_eq!(at("2024-02-29T18:00:00+09:00", "due ohlcv").ok(), "");
-    assert_eq!(db.value("SELECT count(DISTINCT time) FROM market.ohlcv_daily"), "20");
+    assert_eq!(at("2024-02-29T18:00:00+09:00", "due ohlcv --sessions 4").ok(), "2024-02-26\n");
+    assert_eq!(db.value("SELECT count(DISTINCT time) FROM market.ohlcv_daily"), "3");
     let closed = at("2024-03-01T18:00:00+09:00", "run ohlcv --date today");
     assert!(closed.stderr.contains("the market was closed"), "{closed:#?}");
     closed.ok();
     at("2024-02-29T15:00:00+09:00", "run ohlcv --date 2024-02-29").fails(9, &["2024-02-29 15:30"]);
     assert!(rows(db) < sheet.rows.len());
     assert_eq!(at("2024-02-29T18:00:00+09:00", "-q run ohlcv --due").stderr, "");
+}
+
+/// A run that was killed before it promoted leaves a batch. What it holds must not come back once a newer one stands.
+#[test]
+fn what_a_killed_run_left_is_discarded() {
+    let db = &Db::native();
+    let sheet = market(db);
+    let stream = db.validated("ohlcv", "2024-01-02", "2024-01-02");
+    let left = db.load(&stream);
+    db.write("marcap/marcap-2024.csv.gz", sheet.reprice("000010", "2024-01-02", 1_001).csv_gz());
+    db.kdata("run ohlcv --source marcap --date 2024-01-02").ok();
+    db.nothing_is_staged();
+    let told = format!("SELECT state, superseded_by > batch_id FROM ops.batches WHERE batch_id = {left}");
+    assert_eq!(db.value(&told), "discarded|t");
+    // Whoever loaded it and is slower to promote it has nothing left to do.
+    db.kdata(&format!("promote --batch {left}")).ok();
+    assert_eq!(db.value("SELECT close FROM market.ohlcv_daily WHERE stock_code = '000010'"), "1001");
+}
+
+/// Each run asks again for what is held; what it held before goes.
+#[test]
+fn a_held_batch_is_held_once() {
+    let db = &Db::native();
+    let sheet = market(db).copy_session("2024-01-16", "2024-01-17");
+    db.write("marcap/marcap-2024.csv.gz", sheet.csv_gz());
+    db.kdata("run ohlcv --source marcap --date 2024-01-16").ok();
+    let again = || {
+        db.kdata("run ohlcv --source marcap --date 2024-01-17").fails(3, &["ohlcv.session_is_new"]);
+        db.value("SELECT batch_id FROM ops.batches WHERE state = 'staged'")
+    };
+    let (first, second) = (again(), again());
+    assert_ne!(first, second);
+    db.kdata(&format!("promote --batch {first} --force"))
+        .fails(2, &[&format!("superseded by batch {second}, which is newer")]);
+    db.kdata(&format!("promote --batch {second} --force")).ok();
+    db.nothing_is_staged();
+}
+
+/// Lists of the present come once a week, on its first session that works out; a week that has passed cannot be had.
+#[test]
+fn lists_are_due_once_a_week() {
+    let db = &Db::native();
+    market(db);
+    let due = |now: &str, dataset: &str| db.sh(&format!("KDATA_NOW={now} kdata due {dataset}")).ok();
+    db.kdata("run ohlcv --source marcap --date 2024-01-08").ok();
+    let insert = |day: &str| {
+        db.rows(&format!(
+            "INSERT INTO market.session_status (dataset, time, source, names, rows, finality, promoted_at, batch_id) \
+             SELECT 'sectors', '{day}', 'kis', 'whole', 1, 'final', now(), batch_id FROM market.session_status LIMIT 1"
+        ))
+    };
+    assert_eq!(due("2024-01-08T09:20:00+09:00", "sectors"), "2024-01-08\n");
+    assert_eq!(due("2024-01-10T09:20:00+09:00", "sectors"), "2024-01-10\n");
+    insert("2024-01-10");
+    assert_eq!(due("2024-01-13T09:20:00+09:00", "sectors"), "");
+    // A week went by.
+    assert_eq!(due("2024-01-24T09:20:00+09:00", "sectors"), "2024-01-19\n2024-01-24\n");
+    insert("2024-01-24");
+    assert_eq!(due("2024-01-26T09:20:00+09:00", "sectors"), "2024-01-19\n");
+    let run = db.sh("export KDATA_NOW=2024-01-26T09:20:00+09:00; kdata run sectors --due --source kis");
+    assert!(run.stderr.contains("sectors 2024-01-19: left out"), "{run:#?}");
+    run.ok();
 }
 
 /// A holiday that was declared since: what is compared with the session before must know it, as in promote.

@@ -9,6 +9,7 @@ on_both_backends! {
     lists_come_whole_or_not_at_all
     better_lists_stay
     codes_that_did_not_come_hold_a_batch
+    who_was_not_traded_has_no_minutes
     readers_ask_for_a_date
     rows_of_a_name_are_judged_together
 }
@@ -280,6 +281,29 @@ fn codes_that_did_not_come_hold_a_batch(db: &Db) {
     // None came at all.
     let (_, run) = refused(db, &made.stream(&["#missing what=900000 reason=timeout"]));
     run.fails(3, &["1 of 1 codes did not come"]);
+}
+
+/// A name that has stood still for long has nothing that a broker could tell, and is not missed.
+fn who_was_not_traded_has_no_minutes(db: &Db) {
+    let made = |dataset| Made { range: DAY, ..made(dataset) };
+    let master = |code: &str| format!("{code},2026-01-05,,가{code},,KOSPI,,STOCK,2010-01-04,,t,500,1000000");
+    let bar = |code: &str, open: &str, volume: u32| {
+        format!("{code},2026-01-05,{open},{open},{open},6000,{volume},{},6000,KOSPI,STOCK", volume * 6000)
+    };
+    let codes = ["000020", "000660", "005930"];
+    let batch = staged(db, &made("stocks").stream(&codes.map(master).each_ref().map(String::as_str)));
+    db.kdata(&format!("promote --batch {batch} --force")).ok();
+    let bars = [bar(codes[0], "6000", 6), bar(codes[1], "6000", 6), bar(codes[2], "", 0)];
+    let batch = staged(db, &made("ohlcv").stream(&bars.each_ref().map(String::as_str)));
+    db.kdata(&format!("promote --batch {batch} --force")).ok();
+    let minute = "000020,2026-01-05T09:00:00+09:00,6000,6000,6000,6000,6,36000";
+    let other = "000660,2026-01-05T09:00:00+09:00,6000,6000,6000,6000,6,36000";
+    let of_one_that_stands = "#missing what=005930,2026-01-05 reason=none";
+    promoted(db, &made("ohlcv-minute").stream(&[minute, other, of_one_that_stands]));
+    let of_one_that_trades = "#missing what=000660,2026-01-05 reason=none";
+    let (_, run) =
+        refused(db, &made("ohlcv-minute").stream(&[minute, of_one_that_stands, of_one_that_trades]));
+    run.fails(3, &["1 of 2 codes did not come, e.g. 000660"]);
 }
 
 fn readers_ask_for_a_date(db: &Db) {

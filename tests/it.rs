@@ -38,3 +38,4 @@ mod sim; // the simulated market, all nine datasets
 mod storage; // minutes compressed as they come, parts of tables, bars of bars
 mod terminal; // completions, manual, logs for programs, quiet runs, examples
 mod validate; // rules, limits, broken streams
+mod year; // a year by the lines of crontab.example, with all that goes wrong in it

@@ -1,9 +1,14 @@
 -- Codes that were asked for and did not come, against all that were, session by session. {max_missing}: how many may
--- be, per cent.
+-- be, per cent. {expects}: who listed on a session should have rows; what was not traded all day has no minutes.
 WITH missing AS (
     SELECT f.stock_code AS code, s.time, min(f.message) AS reason
     FROM ops.flags f JOIN sessions s ON f.time IS NULL OR f.time = s.time
     WHERE f.batch_id = {batch} AND f.severity = 'missing' AND f.stock_code IS NOT NULL
+      AND NOT EXISTS (
+          SELECT FROM market.stock_history h CROSS JOIN LATERAL (SELECT s.time) t
+          WHERE h.stock_code = f.stock_code AND h.is_active AND h.valid_from <= s.time
+            AND (h.valid_to IS NULL OR h.valid_to > s.time) AND NOT ({expects})
+      )
     GROUP BY 1, 2
 )
 SELECT 'batch.codes_are_there',

@@ -12,19 +12,19 @@ Examples:
   kdata due ohlcv                            one session a line; nothing when all are here
   for day in $(kdata due ohlcv); do kdata run ohlcv --date $day; done";
 
-/// So many sessions back is recent.
-pub(super) const LOOK_BACK: i64 = 20;
-
 /// List the recent sessions that are not promoted final
+///
+/// Looks 20 sessions back, but not beyond the first session that the database has: what is older is for `kdata backfill`.
+/// Of lists that change slowly (sectors, index members, floating shares, ETF portfolios) one session a week is enough.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Which dataset
     #[arg(value_parser = super::dataset_parser())]
     dataset: &'static Dataset,
-    /// How many sessions to look back
-    #[arg(long, value_name = "N", default_value_t = LOOK_BACK, value_parser = clap::value_parser!(i64).range(1..=10_000))]
-    sessions: i64,
+    /// How many sessions to look back, whatever the database has
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    sessions: Option<i64>,
     /// Look back from this day instead of today
     #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
     date: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let last = match &args.date {
         Some(text) => context.known(range::day(text, &context.calendar, context.today())?)?,
-        None => context.last_over()?,
+        None => last(args.dataset, context)?,
     };
     let due = crate::stage::block_on(async {
         let database = context.database().await?;
@@ -51,6 +51,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The last session that may be there: lists are of the present, whatever the hour, all others once it is over.
+pub(super) fn last(dataset: &Dataset, context: &Context) -> Result<NaiveDate> {
+    if dataset.may_lag > 0 { context.known(context.today()) } else { context.last_over() }
 }
 
 /// The last session whose regular hours are over.

@@ -4,6 +4,7 @@ use std::io::stdin;
 use std::time::Instant;
 
 use super::{Context, printer};
+use crate::db::ledger::About;
 use crate::error::Result;
 use crate::stage;
 
@@ -26,7 +27,7 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<()> {
     let loaded = crate::stage::block_on(async {
         let database = context.database().await?;
         let (client, ledger) = (database.place.connect().await?, database.place.connect().await?);
-        stage::load::load(stdin(), client, ledger, database.kind).await
+        stage::load::load(stdin(), client, ledger, database.kind, About::default()).await
     })?;
     context.printer.receipt(loaded.batch)?;
     if loaded.counts.missing > 0 {

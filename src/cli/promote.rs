@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                     for id in &receipt.superseded {
                         context
                             .printer
-                            .remark(format!("batch {id} is discarded: batch {} is final", batch.id));
+                            .remark(format!("batch {id} is discarded: batch {} supersedes it", batch.id));
                     }
                     superseded.extend(receipt.superseded.iter().copied());
                     for gate in &receipt.forced {

@@ -9,6 +9,7 @@ use crate::dataset::Dataset;
 use crate::db::Database;
 use crate::db::cluster::home;
 use crate::error::{Error, Result};
+use crate::source::published::{self, State};
 use crate::source::{Job, Stop};
 use crate::stage::promote::{Options, Receipt};
 use crate::stage::validate::MaxRejects;
@@ -84,11 +85,26 @@ fn days(
     if !args.due {
         return Ok(vec![args.range.resolve(&context.calendar, context.today())?]);
     }
-    let last = context.last_over()?;
-    let due = block_on(async {
-        stage::report::due(&database.place.connect().await?, dataset, last, due::LOOK_BACK).await
-    })?;
-    Ok(due.into_iter().map(|(session, _)| (session, session)).collect())
+    let last = due::last(dataset, context)?;
+    let due =
+        block_on(async { stage::report::due(&database.place.connect().await?, dataset, last, None).await })?;
+    let can_be_had = |session: &NaiveDate| {
+        let (calendar, now) = (&context.calendar, context.now);
+        let source = args.choice.resolve(dataset, (*session, *session), context);
+        // What is wrong with the choice is told when the session is asked for.
+        let is_gone = source.is_ok_and(|source| {
+            published::state(source, dataset.name, *session, calendar, now) == State::Gone
+        });
+        if is_gone {
+            context.printer.remark(format!(
+                "{} {session}: left out: what is set up tells the present only; another source has to bring it",
+                dataset.name
+            ));
+        }
+        !is_gone
+    };
+    let sessions = due.into_iter().map(|(session, _)| session).filter(can_be_had);
+    Ok(sessions.map(|session| (session, session)).collect())
 }
 
 fn bring(

@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i32, &str, Script)] = &[
     ),
     (42, "storage", Script::Same(include_str!("../../sql/migrations/0042_storage.sql"))),
     (55, "looked_at", Script::Same(include_str!("../../sql/migrations/0055_looked_at.sql"))),
+    (60, "superseded", Script::Same(include_str!("../../sql/migrations/0060_superseded.sql"))),
 ];
 
 /// The script of a migration.

@@ -149,8 +149,8 @@ impl<'a> Job<'a> {
     /// Will the source's answers of all sessions still change?
     fn finality(&self, source: Source) -> Finality {
         let is_final = |session: &NaiveDate| {
-            published::state(source, self.dataset.name, *session, self.calendar, self.now)
-                == published::State::Final
+            let state = published::state(source, self.dataset.name, *session, self.calendar, self.now);
+            matches!(state, published::State::Final | published::State::Gone)
         };
         if self.sessions().iter().all(is_final) { Finality::Final } else { Finality::Provisional }
     }
@@ -333,8 +333,8 @@ impl Source {
     }
 }
 
-/// The first source of the preference list that is set up and has published the last session asked for; one that is
-/// set up and has not, where there is no other: it will say since when.
+/// The first source of the preference list that is set up and has published the last session asked for, and still tells
+/// it; one that is set up and has not, where there is no other: it will say since when.
 pub fn preferred(
     dataset: &str,
     last: Option<NaiveDate>,
@@ -348,7 +348,7 @@ pub fn preferred(
         last.is_none_or(|session| {
             !matches!(
                 published::state(**source, dataset, session, calendar, now),
-                published::State::NotYet { .. }
+                published::State::NotYet { .. } | published::State::Gone
             )
         })
     };

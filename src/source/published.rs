@@ -1,7 +1,7 @@
 //! When a source has a session's data, and when they settle. Dated facts of the vendors; what is not known for sure
 //! errs to the later hour, so that nothing half-ready is taken for whole.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 
 use super::Source;
 use crate::market::{Calendar, Day, Hours, kst, ymd};
@@ -21,6 +21,8 @@ pub enum State {
     },
     /// There for good.
     Final,
+    /// The source tells the present only, and this is past.
+    Gone,
 }
 
 /// A moment after a session: so many days later, at that hour (KST).
@@ -34,6 +36,14 @@ struct Line {
     since: NaiveDate,
     there: Moment,
     settled: Moment,
+    /// Told of the present only: the hour of the next session from which that one is the present.
+    gone: Option<u32>,
+}
+
+impl Line {
+    const fn of_the_present_until(self, hour: u32) -> Self {
+        Self { gone: Some(hour), ..self }
+    }
 }
 
 const ALWAYS: NaiveDate = ymd(1956, 3, 3);
@@ -48,7 +58,7 @@ const fn line(
     there: Moment,
     settled: Moment,
 ) -> Line {
-    Line { source, dataset, since, there, settled }
+    Line { source, dataset, since, there, settled, gone: None }
 }
 
 /// The first line that fits counts.
@@ -58,23 +68,23 @@ static TABLE: &[Line] = &[
     line("infomax", "index-components", ALWAYS, (0, 9, 0), (0, 9, 0)),
     line("infomax", "*", ALWAYS, (0, 19, 0), (1, 6, 0)),
     // The master files describe the opening of their day, and are fresh from about 07:00.
-    line("kis", "stocks", ALWAYS, (0, 7, 0), (0, 7, 0)),
-    line("kis", "sectors", ALWAYS, (0, 7, 0), (0, 7, 0)),
-    line("kis", "index-components", ALWAYS, (0, 7, 0), (0, 7, 0)),
-    line("kis", "etf-portfolios", ALWAYS, (0, 9, 0), (0, 9, 0)),
+    line("kis", "stocks", ALWAYS, (0, 7, 0), (0, 7, 0)).of_the_present_until(0),
+    line("kis", "sectors", ALWAYS, (0, 7, 0), (0, 7, 0)).of_the_present_until(0),
+    line("kis", "index-components", ALWAYS, (0, 7, 0), (0, 7, 0)).of_the_present_until(0),
+    line("kis", "etf-portfolios", ALWAYS, (0, 9, 0), (0, 9, 0)).of_the_present_until(0),
     // Bars of the evening bear after-market prices; they turn to the regular session's between 23:12 and 05:28.
     // Before the after-market the off-hours sessions ended at 18:00.
     line("kis", "*", AFTER_MARKET_FROM, (0, 15, 41), (1, 6, 0)),
     line("kis", "*", ALWAYS, (0, 15, 41), (0, 18, 0)),
     // A snapshot of the present, without a date of its own.
-    line("kiwoom", "floating-shares", ALWAYS, (0, 9, 0), (0, 9, 0)),
+    line("kiwoom", "floating-shares", ALWAYS, (0, 9, 0), (0, 9, 0)).of_the_present_until(9),
     // Nothing is known of when its bars settle: as KIS.
     line("kiwoom", "*", AFTER_MARKET_FROM, (0, 15, 41), (1, 6, 0)),
     line("kiwoom", "*", ALWAYS, (0, 15, 41), (0, 18, 0)),
     // The last session appears at 08:00 of the next day.
     line("krx-openapi", "*", ALWAYS, (1, 8, 0), (1, 8, 0)),
     // The masters are of the present, and made anew in the night; listed shares may be corrected within the day.
-    line("krx", "stocks", ALWAYS, (0, 9, 0), (0, 18, 30)),
+    line("krx", "stocks", ALWAYS, (0, 9, 0), (0, 18, 30)).of_the_present_until(7),
     // Daily prices are final after the off-hours sessions, investors about half an hour after 18:00.
     line("krx", "*", AFTER_MARKET_FROM, (0, 18, 30), (0, 20, 30)),
     line("krx", "*", ALWAYS, (0, 18, 30), (0, 18, 30)),
@@ -114,7 +124,13 @@ pub fn state(
         day.and_time(time) + if days == 0 && time > REGULAR_CLOSE { late } else { TimeDelta::zero() }
     };
     let (there, settled) = (at(line.there), at(line.settled));
-    if there > now {
+    let next =
+        session.succ_opt().and_then(|day| calendar.sessions(day, calendar.covers().1).first().copied());
+    let is_gone =
+        |hour| next.is_some_and(|next| now.date() > next || (now.date() == next && now.hour() >= hour));
+    if line.gone.is_some_and(is_gone) {
+        State::Gone
+    } else if there > now {
         State::NotYet { from: there }
     } else if settled > now {
         State::Provisional { until: settled }
@@ -157,6 +173,21 @@ mod tests {
         let settled = State::Provisional { until: at(20, 6, 0) };
         assert_eq!(state("ohlcv", ymd(2026, 11, 19), "2026-11-19T16:41:00+09:00"), settled);
         assert_eq!(state("stocks", ymd(2026, 11, 19), "2026-11-19T07:00:00+09:00"), State::Final);
+    }
+
+    #[test]
+    fn the_present_is_told_until_the_next_session() {
+        let calendar = Calendar::shipped();
+        let friday = ymd(2026, 11, 20);
+        for (source, dataset, last, gone) in [
+            (Source::Kis, "sectors", "2026-11-22T23:59:00+09:00", "2026-11-23T00:00:00+09:00"),
+            (Source::Krx, "stocks", "2026-11-23T06:59:00+09:00", "2026-11-23T07:00:00+09:00"),
+            (Source::Kiwoom, "floating-shares", "2026-11-23T08:59:00+09:00", "2026-11-23T09:00:00+09:00"),
+        ] {
+            let state =
+                |now: &str| state(source, dataset, friday, &calendar, now.parse::<DateTime<Utc>>().unwrap());
+            assert_eq!((state(last), state(gone)), (State::Final, State::Gone), "{dataset}");
+        }
     }
 
     #[test]

@@ -39,19 +39,21 @@ enum Piece {
     Mark(Mark),
 }
 
-/// Loads a stream. The ledger's connection keeps the run's record and its rejects whatever becomes of the batch.
+/// Loads a stream. The ledger's connection keeps the run's record and its rejects whatever becomes of the batch. `about`:
+/// what is known without the stream, which may end before it says so.
 pub async fn load<R: Read + Send + 'static>(
     input: R,
     mut client: Client,
     ledger: Client,
     kind: Kind,
+    about: About<'_>,
 ) -> Result<Loaded> {
     let (sender, mut pieces) = mpsc::channel(IN_FLIGHT);
     let reading = tokio::task::spawn_blocking(move || read(input, &sender));
     let Some(Piece::Begin(preamble)) = pieces.recv().await else {
         let outcome = finished(reading.await);
         let error = outcome.err().unwrap_or_else(|| Error::stream("it holds nothing"));
-        Run::begin(ledger, "load", About::default()).await?.end(Err(&error), Counts::default()).await?;
+        Run::begin(ledger, "load", about).await?.end(Err(&error), Counts::default()).await?;
         return Err(error);
     };
     let mut run = Run::begin(ledger, "load", About::from(&*preamble)).await?;

@@ -7,6 +7,7 @@ use super::extract::extract;
 use super::load::{Loaded, load};
 use super::promote::{self, Options, Receipt};
 use super::validate::{MaxRejects, validate};
+use crate::db::ledger::About;
 use crate::db::{Database, storage};
 use crate::error::{Error, Result};
 use crate::market::kst_date;
@@ -24,7 +25,14 @@ pub fn run(source: Source, job: &Job<'_>, database: &Database, limit: MaxRejects
         let validating = scope.spawn(move || validate(extracted, to_load, job.calendar, today, limit));
         let loaded = super::block_on(async {
             let (client, ledger) = (database.place.connect().await?, database.place.connect().await?);
-            load(validated, client, ledger, database.kind).await
+            let about = About {
+                extract_run: Some(&job.run),
+                dataset: Some(job.dataset),
+                source: Some(source.name()),
+                range: Some((job.from, job.to)),
+                batch: None,
+            };
+            load(validated, client, ledger, database.kind, about).await
         });
         let extracted = extracting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let validated = validating.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -50,6 +58,7 @@ pub fn promote_batch(database: &Database, batch: i64, settings: &Settings) -> Re
     super::block_on(async {
         let staged = promote::staged(&database.place.connect().await?, Some(batch), settings).await?;
         let [batch] = staged.as_slice() else { unreachable!("one batch was asked for") };
+        promote::discard_refused(&database.place, batch).await?;
         let receipt = promote::promote(&database.place, batch, Options::default()).await?;
         storage::refresh_rollups(&database.place).await.unwrap_or_else(|error| {
             tracing::warn!("rollups wait for the next promote: {error}");

@@ -94,7 +94,7 @@ impl Cluster {
 
 /// Statics are not dropped: a shell waits for this process to end, however it ends, and clears up.
 #[expect(clippy::zombie_processes, reason = "it outlives us")]
-fn stop_when_gone(folder: &str, home: &str) {
+pub fn stop_when_gone(folder: &str, home: &str) {
     let script = "while kill -0 \"$1\" 2>/dev/null; do sleep 0.2; done; \
                   KDATA_HOME=\"$3\" \"$4\" db stop; rm -rf \"$2\"";
     let pid = std::process::id().to_string();

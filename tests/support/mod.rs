@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Once;
 
-pub use database::{Db, Session, cluster};
+pub use database::{Db, Session, cluster, stop_when_gone};
 pub use server::{Reply, Request, Server};
 pub use sheet::Sheet;
 pub use stream::{Made, Stream, reseal, rows};

@@ -103,34 +103,23 @@ impl Server {
 
     /// Answers by the request and those before it; each connection has a thread, and is kept open as clients like it.
     pub fn answering(reply: impl Fn(&Request, &[Request]) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::new(Mutex::new(Vec::<Request>::new()));
         let log = Arc::clone(&asked);
-        let reply = Arc::new(reply);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (log, reply) = (Arc::clone(&log), Arc::clone(&reply));
-                // A client that hangs up early is its own business.
-                std::thread::spawn(move || {
-                    let _ = stream.set_nodelay(true);
-                    let mut input = BufReader::new(stream.try_clone().unwrap());
-                    let mut stream = stream;
-                    while let Some(request) = read(&mut input) {
-                        let before: Vec<Request> = {
-                            let mut log = log.lock().unwrap();
-                            let before = log.clone();
-                            log.push(request.clone());
-                            before
-                        };
-                        if answer(&mut stream, reply(&request, &before)).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
+        let url = serve(move |request| {
+            let before = {
+                let mut log = log.lock().unwrap();
+                let before = log.clone();
+                log.push(request.clone());
+                before
+            };
+            reply(request, &before)
         });
         Self { url, asked }
+    }
+
+    /// Answers by the request alone, and keeps no record of it: for hundreds of thousands of them.
+    pub fn forgetting(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self { url: serve(reply), asked: Arc::default() }
     }
 
     /// The paths asked for so far.
@@ -142,6 +131,30 @@ impl Server {
     pub fn requests(&self) -> Vec<Request> {
         self.asked.lock().unwrap().clone()
     }
+}
+
+/// Answers on a port of its own; the URL.
+fn serve(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let reply = Arc::new(reply);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let reply = Arc::clone(&reply);
+            // A client that hangs up early is its own business.
+            std::thread::spawn(move || {
+                let _ = stream.set_nodelay(true);
+                let mut input = BufReader::new(stream.try_clone().unwrap());
+                let mut stream = stream;
+                while let Some(request) = read(&mut input) {
+                    if answer(&mut stream, reply(&request)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    url
 }
 
 fn read(input: &mut BufReader<TcpStream>) -> Option<Request> {

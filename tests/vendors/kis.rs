@@ -182,6 +182,22 @@ fn find(code: &str) -> Option<Stock> {
 
 /// Answers by path, and refuses what KIS would refuse.
 pub fn vendor(request: &Request) -> Reply {
+    answered(request, "2026-11-24 20:00:00", stocks, |tr_id, asked| match tr_id {
+        "FHKST03010100" => daily(asked),
+        "FHKST03010230" => minutes(asked),
+        "FHPTJ04160001" => investors(asked),
+        _ => portfolio(asked),
+    })
+}
+
+/// The same with another market: the master files hold `stocks`, quotations are answered by their id; tokens are good
+/// until `expires`.
+pub fn answered(
+    request: &Request,
+    expires: &str,
+    stocks: impl Fn() -> Vec<Stock>,
+    answer: impl Fn(&str, &Asked) -> Value,
+) -> Reply {
     if let Some(file) = request.place().strip_prefix("/common/master/") {
         return match file {
             "idxcode.mst.zip" => Reply::Body(sectors()),
@@ -192,7 +208,7 @@ pub fn vendor(request: &Request) -> Reply {
         };
     }
     if request.place() == "/oauth2/tokenP" {
-        return token(request);
+        return token(request, expires);
     }
     let header = |name: &str| request.header(name).unwrap_or_default().to_owned();
     if header("authorization") != format!("Bearer {CANARY}token") {
@@ -202,22 +218,20 @@ pub fn vendor(request: &Request) -> Reply {
     {
         return error(500, "EGW00103", "유효하지 않은 AppKey입니다.");
     }
-    let (tr_id, names, answer): (&str, &[&str], fn(&Asked) -> Value) = match request.place() {
+    let (tr_id, names): (&str, &[&str]) = match request.place() {
         "/uapi/domestic-stock/v1/quotations/inquire-daily-itemchartprice" => (
             "FHKST03010100",
             &["FID_INPUT_DATE_1", "FID_INPUT_DATE_2", "FID_PERIOD_DIV_CODE", "FID_ORG_ADJ_PRC"],
-            daily,
         ),
         "/uapi/domestic-stock/v1/quotations/inquire-time-dailychartprice" => (
             "FHKST03010230",
             &["FID_INPUT_HOUR_1", "FID_INPUT_DATE_1", "FID_PW_DATA_INCU_YN", "FID_FAKE_TICK_INCU_YN"],
-            minutes,
         ),
         "/uapi/domestic-stock/v1/quotations/investor-trade-by-stock-daily" => {
-            ("FHPTJ04160001", &["FID_INPUT_DATE_1", "FID_ORG_ADJ_PRC", "FID_ETC_CLS_CODE"], investors)
+            ("FHPTJ04160001", &["FID_INPUT_DATE_1", "FID_ORG_ADJ_PRC", "FID_ETC_CLS_CODE"])
         }
         "/uapi/etfetn/v1/quotations/inquire-component-stock-price" => {
-            ("FHKST121600C0", &["FID_COND_SCR_DIV_CODE"], portfolio)
+            ("FHKST121600C0", &["FID_COND_SCR_DIV_CODE"])
         }
         _ => return error(404, "OPSQ0002", "없는 서비스 코드 입니다"),
     };
@@ -238,14 +252,14 @@ pub fn vendor(request: &Request) -> Reply {
     if asked.len() != wanted.count() || asked["FID_COND_MRKT_DIV_CODE"] != "J" {
         return error(200, "OPSQ2001", "ERROR INVALID INPUT");
     }
-    let mut body = answer(&asked);
+    let mut body = answer(tr_id, &asked);
     body["rt_cd"] = "0".into();
     body["msg_cd"] = "MCA00000".into();
     body["msg1"] = "정상처리 되었습니다.        ".into();
     Reply::json(&body)
 }
 
-fn token(request: &Request) -> Reply {
+fn token(request: &Request, expires: &str) -> Reply {
     let asked = request.json();
     if request.method != "POST" || asked["grant_type"] != "client_credentials" {
         return token_error("EGW00002", "서버 에러가 발생했습니다.");
@@ -257,12 +271,13 @@ fn token(request: &Request) -> Reply {
         return token_error("EGW00105", "유효하지 않은 AppSecret입니다.");
     }
     Reply::json(&json!({
-        "access_token": format!("{CANARY}token"), "access_token_token_expired": "2026-11-24 20:00:00",
+        "access_token": format!("{CANARY}token"), "access_token_token_expired": expires,
         "token_type": "Bearer", "expires_in": 86_400,
     }))
 }
 
-type Asked = BTreeMap<String, String>;
+/// The parameters of a question.
+pub type Asked = BTreeMap<String, String>;
 
 /// The sessions of a name up to a day, newest first.
 fn days(asked: &Asked, up_to: &str) -> Vec<String> {

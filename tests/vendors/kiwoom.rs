@@ -35,26 +35,10 @@ pub fn vendor(request: &Request) -> Reply {
 }
 
 pub fn paged(request: &Request, page: usize) -> Reply {
-    if request.method != "POST" || request.header("content-type") != Some("application/json;charset=UTF-8") {
-        return Reply::Status(405);
-    }
-    let body = request.json();
-    let operation = request.header("api-id").unwrap_or_default();
-    if request.place() == "/oauth2/token" {
-        return if body
-            == json!({"grant_type": "client_credentials", "appkey": format!("{CANARY}app"), "secretkey": format!("{CANARY}secret")})
-        {
-            Reply::json(&json!({
-                "expires_dt": "20261124200000", "token_type": "bearer", "token": format!("{CANARY}token"),
-                "return_code": 0, "return_msg": "정상적으로 처리되었습니다",
-            }))
-        } else {
-            refused(200, 3, "인증에 실패했습니다[8001:App Key와 Secret Key 검증에 실패했습니다]")
-        };
-    }
-    if request.header("authorization") != Some(&format!("Bearer {CANARY}token")) {
-        return refused(200, 3, "인증에 실패했습니다[8005:Token이 유효하지 않습니다]");
-    }
+    let (operation, body) = match entered(request, "20261124200000") {
+        Ok(asked) => asked,
+        Err(reply) => return reply,
+    };
     let fields: &[&str] = match (operation, request.place()) {
         ("ka10099", "/api/dostk/stkinfo") => &["mrkt_tp"],
         ("ka10001", "/api/dostk/stkinfo") => &["stk_cd"],
@@ -104,6 +88,32 @@ pub fn paged(request: &Request, page: usize) -> Reply {
         ("next-key", if is_last { String::new() } else { format!("A{code}{end}") }),
     ];
     Reply::Full(200, headers, answer.to_string().into_bytes())
+}
+
+/// Who has a token comes in: the operation asked for, and its fields. Tokens are good until `expires`.
+pub fn entered<'r>(request: &'r Request, expires: &str) -> Result<(&'r str, Value), Reply> {
+    if request.method != "POST" || request.header("content-type") != Some("application/json;charset=UTF-8") {
+        return Err(Reply::Status(405));
+    }
+    let body = request.json();
+    if request.place() == "/oauth2/token" {
+        return Err(
+            if body
+                == json!({"grant_type": "client_credentials", "appkey": format!("{CANARY}app"), "secretkey": format!("{CANARY}secret")})
+            {
+                Reply::json(&json!({
+                    "expires_dt": expires, "token_type": "bearer", "token": format!("{CANARY}token"),
+                    "return_code": 0, "return_msg": "정상적으로 처리되었습니다",
+                }))
+            } else {
+                refused(200, 3, "인증에 실패했습니다[8001:App Key와 Secret Key 검증에 실패했습니다]")
+            },
+        );
+    }
+    if request.header("authorization") != Some(&format!("Bearer {CANARY}token")) {
+        return Err(refused(200, 3, "인증에 실패했습니다[8005:Token이 유효하지 않습니다]"));
+    }
+    Ok((request.header("api-id").unwrap_or_default(), body))
 }
 
 pub fn refused(status: u16, class: i32, message: &str) -> Reply {

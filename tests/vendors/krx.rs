@@ -44,6 +44,11 @@ pub fn form(request: &Request) -> BTreeMap<String, String> {
 
 /// With a login, as the portal wants it since 2026: another one is thrown out when asked for.
 pub fn vendor(request: &Request) -> Reply {
+    behind_the_login(request, data)
+}
+
+/// The login, and behind it the data.
+pub fn behind_the_login(request: &Request, data: impl Fn(&Request) -> Reply) -> Reply {
     let cookie = request.header("cookie").unwrap_or_default();
     if request.place() != DATA {
         return login(request, cookie);
@@ -52,6 +57,15 @@ pub fn vendor(request: &Request) -> Reply {
         return Reply::Full(400, vec![], b"LOGOUT".to_vec());
     }
     data(request)
+}
+
+/// Is it asked as the portal's own pages ask?
+pub fn is_as_its_pages(request: &Request) -> bool {
+    request.method == "POST"
+        && request
+            .header("referer")
+            .is_some_and(|from| from.ends_with("/contents/MDC/MDI/outerLoader/index.cmd"))
+        && request.header("x-requested-with") == Some("XMLHttpRequest")
 }
 
 fn login(request: &Request, cookie: &str) -> Reply {
@@ -85,12 +99,7 @@ fn login(request: &Request, cookie: &str) -> Reply {
 
 /// Without a login, as it was until then: each screen wants its fields, and no others.
 pub fn data(request: &Request) -> Reply {
-    let as_its_pages = request.method == "POST"
-        && request
-            .header("referer")
-            .is_some_and(|from| from.ends_with("/contents/MDC/MDI/outerLoader/index.cmd"))
-        && request.header("x-requested-with") == Some("XMLHttpRequest");
-    if !as_its_pages {
+    if !is_as_its_pages(request) {
         return Reply::Status(500);
     }
     let mut fields = form(request);
@@ -124,13 +133,17 @@ pub fn data(request: &Request) -> Reply {
     if fields.is_empty() { reply } else { Reply::Status(500) }
 }
 
-/// As the portal says it: JSON that it calls HTML.
 fn list(name: &str, rows: &[Value]) -> Reply {
-    let body = json!({ name: rows, "CURRENT_DATETIME": "2026.01.07 PM 08:00:00" });
+    list_of(name, rows, "2026.01.07 PM 08:00:00")
+}
+
+/// As the portal says it: JSON that it calls HTML, with the time at which it was made.
+pub fn list_of(name: &str, rows: &[Value], made_at: &str) -> Reply {
+    let body = json!({ name: rows, "CURRENT_DATETIME": made_at });
     Reply::Full(200, vec![("Content-Type", "text/html; charset=utf-8".into())], body.to_string().into_bytes())
 }
 
-fn commas(text: &str) -> String {
+pub fn commas(text: &str) -> String {
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
     let groups: Vec<_> =
         digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();

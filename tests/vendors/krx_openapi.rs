@@ -29,6 +29,17 @@ fn day(request: &Request) -> String {
 }
 
 pub fn vendor(request: &Request) -> Reply {
+    let sheet = Sheet::fixture(2026);
+    answered(request, |market, service, day| {
+        let date = format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]);
+        let of =
+            |row: &&Vec<String>| row[sheet.at("Date")] == date && row[sheet.at("Market")].starts_with(market);
+        sheet.rows.iter().filter(of).map(|row| shown(&sheet, row, service, day)).collect()
+    })
+}
+
+/// Checks the key and the question, and answers with the rows of a market, a service and a day.
+pub fn answered(request: &Request, rows: impl Fn(&str, &str, &str) -> Vec<Value>) -> Reply {
     if request.header("auth_key") != Some(&format!("{CANARY}openapi")) {
         return Reply::Full(401, vec![], br#"{"respMsg":"Unauthorized Key","respCode":"401"}"#.to_vec());
     }
@@ -48,14 +59,7 @@ pub fn vendor(request: &Request) -> Reply {
         "knx" => "KONEX",
         _ => return Reply::Status(404),
     };
-    let day = day(request);
-    let date = format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]);
-    let sheet = Sheet::fixture(2026);
-    let of =
-        |row: &&Vec<String>| row[sheet.at("Date")] == date && row[sheet.at("Market")].starts_with(market);
-    let rows: Vec<Value> =
-        sheet.rows.iter().filter(of).map(|row| shown(&sheet, row, dataset, &day)).collect();
-    Reply::json(&json!({ "OutBlock_1": rows }))
+    Reply::json(&json!({ "OutBlock_1": rows(market, dataset, &day(request)) }))
 }
 
 fn shown(sheet: &Sheet, row: &[String], dataset: &str, day: &str) -> Value {

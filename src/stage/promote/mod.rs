@@ -28,6 +28,9 @@ const HELD: &str = include_str!("../../../sql/promote/held.sql");
 const STATUS: &str = include_str!("../../../sql/promote/status.sql");
 const DAY_IS_OPEN: &str = include_str!("../../../sql/checks/day_is_open.sql");
 const CODES_ARE_THERE: &str = include_str!("../../../sql/checks/codes_are_there.sql");
+/// The state of a batch; one in whose place a later one was promoted is as good as promoted.
+const STATE: &str = "CASE WHEN (SELECT s.state FROM ops.batches s WHERE s.batch_id = b.superseded_by) = 'promoted' \
+     THEN 'superseded' WHEN b.superseded_by IS NOT NULL THEN b.problem ELSE b.state END";
 /// How long a promote waits for whoever else holds something that it needs, besides another promote.
 const LOCK_WAIT: &str = "30s";
 
@@ -103,10 +106,12 @@ pub struct Receipt {
 pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> Result<Vec<Batch>> {
     let rows = client
         .query(
-            "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, state, finality, ordered \
-             FROM ops.batches \
-             WHERE CASE WHEN $1::bigint IS NULL THEN state = 'staged' ELSE batch_id = $1 END \
-             ORDER BY dataset <> 'stocks', batch_id",
+            &format!(
+                "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, {STATE}, finality, ordered \
+                 FROM ops.batches b \
+                 WHERE CASE WHEN $1::bigint IS NULL THEN state = 'staged' ELSE batch_id = $1 END \
+                 ORDER BY dataset <> 'stocks', batch_id"
+            ),
             &[&only],
         )
         .await
@@ -116,7 +121,7 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
     }
     let batches = rows.iter().map(|row| {
         let (id, name, state): (i64, &str, &str) = (row.get(0), row.get(1), row.get(7));
-        if !["staged", "promoted"].contains(&state) {
+        if !["staged", "promoted", "superseded"].contains(&state) {
             return Err(not_staged(id, state));
         }
         let dataset = dataset::find(name).ok_or_else(|| {
@@ -207,7 +212,8 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     let transaction = client.transaction().await.map_err(&doing)?;
     match lock(&transaction, batch, options).await?.as_str() {
         "staged" => {}
-        "promoted" => return earlier(&transaction, batch).await,
+        // A run beside this one read the same, and was faster.
+        "promoted" | "superseded" => return earlier(&transaction, batch).await,
         state => return Err(not_staged(batch.id, state)),
     }
     if options.dry_run {
@@ -232,6 +238,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     };
     look_around(&transaction, batch).await?;
     let codes_are_there = CODES_ARE_THERE.replace("{max_missing}", &options.max_missing.to_string());
+    let codes_are_there = codes_are_there.replace("{expects}", batch.dataset.expects.unwrap_or("true"));
     for query in [DAY_IS_OPEN, codes_are_there.as_str()].iter().chain(batch.dataset.queries) {
         remarks.extend(check(&transaction, &fill(query, batch)).await?);
     }
@@ -266,7 +273,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     if let Some(run) = run {
         ledger::replace_remarks(&transaction, run.id, batch.id, batch.dataset.name, &remarks).await?;
         close(&transaction, &receipt).await?;
-        receipt.superseded = supersede(&transaction, batch).await?;
+        receipt.superseded = supersede(&transaction, batch, false).await?;
         transaction.commit().await.map_err(&doing)?;
     }
     Ok(receipt)
@@ -325,8 +332,8 @@ async fn lock(transaction: &Transaction<'_>, batch: &Batch, options: Options) ->
     };
     transaction.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT}'")).await.map_err(&doing)?;
     // NO KEY: the remarks of a failed gate, written beside this transaction, refer to the batch.
-    let query = "SELECT state FROM ops.batches WHERE batch_id = $1 FOR NO KEY UPDATE";
-    Ok(transaction.query_one(query, &[&batch.id]).await.map_err(&doing)?.get(0))
+    let query = format!("SELECT {STATE} FROM ops.batches b WHERE batch_id = $1 FOR NO KEY UPDATE OF b");
+    Ok(transaction.query_one(&query, &[&batch.id]).await.map_err(&doing)?.get(0))
 }
 
 /// The receipt of a batch that is in production, from the ledger; of its remarks the ledger tells more.
@@ -543,22 +550,33 @@ async fn close(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<()> {
     transaction.batch_execute(&query).await.map_err(&doing)
 }
 
-/// Discards staged batches that were read before the source's data settled, where this one has the same for good.
-async fn supersede(transaction: &Transaction<'_>, batch: &Batch) -> Result<Vec<i64>> {
+/// Discards staged batches of the same that a promote refused: this one was read since, and is judged in their place. Else
+/// a batch that is held would be staged again with every run.
+pub async fn discard_refused(place: &Place, batch: &Batch) -> Result<()> {
+    let doing = failed("cannot discard what was refused before");
+    let mut client = place.connect().await?;
+    let transaction = client.transaction().await.map_err(&doing)?;
+    lock(&transaction, batch, Options::default()).await?;
+    supersede(&transaction, batch, true).await?;
+    transaction.commit().await.map_err(&doing)
+}
+
+/// Discards staged batches that were read before this one, of the same or of less: left behind by a run that was killed, or
+/// read before the source's data settled. Promoted later they would bring back what is old.
+async fn supersede(transaction: &Transaction<'_>, batch: &Batch, only_refused: bool) -> Result<Vec<i64>> {
     let doing = failed("cannot discard what was superseded");
-    if batch.finality != "final" {
-        return Ok(Vec::new());
-    }
     let rows = transaction
         .query(
-            "UPDATE ops.batches p SET state = 'discarded', ended_at = now(), \
-             problem = 'superseded by batch ' || f.batch_id || ', which is final' \
+            "UPDATE ops.batches p SET state = 'discarded', ended_at = now(), superseded_by = f.batch_id, \
+             problem = concat('superseded by batch ', f.batch_id, ', which is ', \
+                              CASE WHEN f.finality = p.finality THEN 'newer' ELSE f.finality END) \
              FROM ops.batches f \
-             WHERE f.batch_id = $1 AND p.state = 'staged' AND p.finality = 'provisional' AND p.batch_id < f.batch_id \
+             WHERE f.batch_id = $1 AND p.state = 'staged' AND p.batch_id < f.batch_id \
+             AND (p.problem IS NOT NULL OR NOT $2) AND (p.finality = 'provisional' OR f.finality = 'final') \
              AND (p.dataset, p.source, p.scope) = (f.dataset, f.source, f.scope) \
              AND (f.names = p.names OR f.names <> 'list') AND p.from_time >= f.from_time AND p.to_time <= f.to_time \
              RETURNING p.batch_id",
-            &[&batch.id],
+            &[&batch.id, &only_refused],
         )
         .await
         .map_err(&doing)?;

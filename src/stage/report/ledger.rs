@@ -11,15 +11,21 @@ use crate::error::Result;
 const DUE: &str = include_str!("../../../sql/report/due.sql");
 const RUNS: &str = include_str!("../../../sql/report/last_runs.sql");
 
-/// The recent sessions that are not promoted final, with what they are instead.
+/// So many sessions back is recent.
+const RECENT: i64 = 20;
+
+/// The sessions that are not promoted final, with what they are instead; of lists the last of each week that has none.
+/// `sessions`: how many to look back; absent: the recent ones, as far as this database goes back. What was before is
+/// history, and backfill's.
 pub async fn due(
     client: &Client,
     dataset: &Dataset,
     last: NaiveDate,
-    count: i64,
+    sessions: Option<i64>,
 ) -> Result<Vec<(NaiveDate, String)>> {
+    let is_weekly = dataset.may_lag > 0;
     let rows = client
-        .query(DUE, &[&dataset.name, &last, &count])
+        .query(DUE, &[&dataset.name, &last, &sessions.unwrap_or(RECENT), &is_weekly, &sessions.is_some()])
         .await
         .map_err(failed("cannot list what is due"))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
