@@ -19,6 +19,7 @@ mod extract; // sessions, scopes, what a source lacks
 mod faults; // damaged source files: what of it is found
 mod http; // faults of every vendor, limits across processes, secrets
 mod infomax; // name by name, from a terminal's service
+mod killed; // kill -9 of client and server at random moments
 mod kis; // name by name, and master files of fixed width
 mod kiwoom; // name by name, from a broker
 mod krx; // the exchange's portal: its login, its blocks, its holidays, its recorded answers
