@@ -6,7 +6,13 @@ set -eu
 cd "$(dirname "$0")/.."
 PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 
-say() { printf '\n==> %s\n' "$*"; }
+# In Korean where the locale says so: say ENGLISH KOREAN
+say() {
+    case "${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}" in
+        ko | ko.UTF-8 | ko_*.UTF-8 | ko_*.utf8) printf '\n==> %s\n' "$2" ;;
+        *) printf '\n==> %s\n' "$1" ;;
+    esac
+}
 fail() {
     printf '\nquickstart: %s\n' "$*" >&2
     exit 1
@@ -72,18 +78,19 @@ install_packages() {
     has_server || fail "the PostgreSQL of this system is older than 15: see https://www.postgresql.org/download/"
 }
 
-say "This sets up kdata in three steps: PostgreSQL server binaries, the build, a demo database."
+say "This sets up kdata in three steps: PostgreSQL server binaries, the build, a demo database." \
+    "kdata를 세 단계로 준비합니다: PostgreSQL 서버, 빌드, 데모 데이터베이스."
 check_rust
 
-say "1. PostgreSQL server and C compiler"
+say "1. PostgreSQL server and C compiler" "1. PostgreSQL 서버와 C 컴파일러"
 if has_server && has cc; then
     echo "    found"
 else
     install_packages
 fi
 
-say "2. The build (a few minutes the first time)"
+say "2. The build (a few minutes the first time)" "2. 빌드 (처음에는 몇 분 걸립니다)"
 run cargo build --release --locked
 
-say "3. The demo"
+say "3. The demo" "3. 데모"
 run "${CARGO_TARGET_DIR:-target}/release/kdata" demo

@@ -26,6 +26,27 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (143, "terminated (SIGTERM)"),
 ];
 
+/// What to do when a run ends with a code; README and its Korean edition print this list too.
+pub const NEXT: &[(u8, &str)] = &[
+    (1, "read the message; nothing was half done"),
+    (2, "correct the command or the setting"),
+    (
+        3,
+        "`kdata runs`, `kdata rejects`, `kdata explain RULE`; then `kdata promote --batch N --force`, or `kdata rollback N`",
+    ),
+    (4, "run the same again later"),
+    (5, "run the whole pipe again"),
+    (6, "check them"),
+    (
+        7,
+        "the stream is good and marks them `#missing`; promote takes it when they are few (`--max-missing`, 1 % unless said)",
+    ),
+    (8, "wait for it"),
+    (9, "run again later"),
+    (130, "run again"),
+    (143, "run again"),
+];
+
 /// An expected error.
 #[derive(Debug, ThisError, Diagnostic)]
 #[allow(missing_docs)]

@@ -89,6 +89,11 @@ pub const SECRETS: &[&str] = &[
     "KDATA_KRX_PASSWORD",
 ];
 
+/// The locale of messages, as POSIX has it: `LC_ALL`, else `LC_MESSAGES`, else `LANG`.
+pub fn locale() -> Option<String> {
+    ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(|name| text(name).ok().flatten())
+}
+
 /// Variables that are named like settings and are none, each with the setting that is meant, if one is alike.
 pub fn unknown_variables() -> Vec<(String, Option<&'static str>)> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());

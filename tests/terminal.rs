@@ -116,3 +116,59 @@ fn logs_for_programs_are_json_line_by_line() {
     let lines = log(&work.kdata("runs --log-format json"));
     assert_eq!(lines.last().unwrap()["exit_code"], 4);
 }
+
+#[test]
+fn people_with_a_korean_locale_read_korean() {
+    let mut work = Work::new();
+    work.set("LANG", "ko_KR.UTF-8");
+    let help = work.kdata("--help").ok();
+    for text in [
+        "사용법: kdata",
+        "명령:",
+        "옵션:",
+        "예:",
+        "종료 코드:",
+        "소스에서 데이터셋을 가져와",
+        "아직 공표되지 않음",
+    ] {
+        assert!(help.contains(text), "{text}: {help}");
+    }
+    work.kdata("extract ohlcv --date 2026-11-20").fails(
+        2,
+        &[
+            "kdata: 오류: no source of ohlcv",
+            "도움말: ",
+            "종료 코드 2: 사용법 또는 설정 오류",
+            "지금 할 일: ",
+        ],
+    );
+    work.kdata("nonsense").fails(2, &["kdata: 오류: 그런 하위 명령은 없습니다", "'nonsense'", "종료 코드 2"]);
+    let month = work.kdata("calendar show 2026-11").ok();
+    assert!(month.contains("월 화 수 목 금 토 일") && month.contains("유효 기간:"), "{month}");
+    // Programs read the same everywhere.
+    let log = log(&work.kdata("--log-format json extract ohlcv --date 2026-11-20"));
+    assert!(log[0]["message"].as_str().unwrap().starts_with("no source of ohlcv"));
+    // LC_ALL goes before LANG; other encodings would show it in pieces.
+    for (name, value) in [("LC_ALL", "C"), ("LC_ALL", "ko_KR.eucKR")] {
+        let told = work.set(name, value).kdata("nonsense").fails(2, &["unrecognized"]);
+        assert!(!told.contains("오류"), "{told}");
+    }
+}
+
+#[test]
+fn reports_have_korean_headings() {
+    let mut db = crate::support::Db::native();
+    db.write("marcap/marcap-2024.csv.gz", crate::support::Sheet::fixture(2024).csv_gz());
+    db.pipe("ohlcv", "2024-01-02", "2024-01-02");
+    let english = db.kdata("report quality --date 2024-01-02 --format json").ok();
+    db.set("LC_MESSAGES", "ko_KR.UTF-8");
+    let report = db.kdata("report quality --date 2024-01-02").ok();
+    for text in ["품질 2024-01-02 (live 데이터베이스", "데이터셋", "소스", "예상"] {
+        assert!(report.contains(text), "{text}: {report}");
+    }
+    let json = db.kdata("report quality --date 2024-01-02 --format json").ok();
+    assert!(
+        !json.contains("품질") && json.contains("\"expected\"") && english.contains("\"expected\""),
+        "{json}"
+    );
+}

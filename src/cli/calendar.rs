@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
+use unicode_width::UnicodeWidthStr;
 
+use super::language::{fill, say};
 use super::{Context, Format, due, printer, range};
 use crate::db::{Place, migrate};
 use crate::error::{Error, Result};
@@ -102,10 +104,12 @@ fn show(period: Option<&str>, format: Format, context: &Context) -> Result<()> {
     }
     context.printer.line(grids(&context.calendar, &months))?;
     let (first, last) = context.calendar.covers();
-    context.printer.line(format!(
-        "\n{} sessions; * other hours, x closed, ? not covered\ncovered: {first} to {last}",
-        context.calendar.sessions(from, to).len()
-    ))
+    let legend = "{count} sessions; * other hours, x closed, ? not covered\ncovered: {from} to {to}";
+    let count = context.calendar.sessions(from, to).len().to_string();
+    context.printer.line("")?;
+    context
+        .printer
+        .line(fill(legend, &[("count", &count), ("from", &first.to_string()), ("to", &last.to_string())]))
 }
 
 fn months(period: Option<&str>, today: NaiveDate) -> Result<Vec<NaiveDate>> {
@@ -144,7 +148,10 @@ fn grids(calendar: &Calendar, months: &[NaiveDate]) -> String {
     for row in months.chunks(3) {
         let grids: Vec<Vec<String>> = row.iter().map(|month| grid(calendar, *month)).collect();
         for line in 0..grids.iter().map(Vec::len).max().unwrap_or(0) {
-            let cells = grids.iter().map(|grid| format!("{:<21}", grid.get(line).map_or("", String::as_str)));
+            let cells = grids.iter().map(|grid| {
+                let cell = grid.get(line).map_or("", String::as_str);
+                format!("{cell}{}", " ".repeat(21_usize.saturating_sub(cell.width())))
+            });
             text.push(cells.collect::<Vec<_>>().join("    ").trim_end().to_owned());
         }
         let days = row.iter().flat_map(|month| month.iter_days().take_while(|day| *day <= month_end(*month)));
@@ -158,7 +165,7 @@ fn grids(calendar: &Calendar, months: &[NaiveDate]) -> String {
 }
 
 fn grid(calendar: &Calendar, month: NaiveDate) -> Vec<String> {
-    let mut lines = vec![format!("{}", month.format("%Y-%m")), "Mo Tu We Th Fr Sa Su".to_owned()];
+    let mut lines = vec![format!("{}", month.format("%Y-%m")), say("Mo Tu We Th Fr Sa Su").to_owned()];
     let mut line = "   ".repeat(month.weekday().num_days_from_monday() as usize);
     for day in month.iter_days().take_while(|day| *day <= month_end(month)) {
         let mark = match calendar.day(day) {

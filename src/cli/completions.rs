@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, Command};
 
-use super::{Cli, Context, explain};
+use super::{Context, explain};
 use crate::db::cluster::Cluster;
 use crate::db::{Place, Target, failed};
 use crate::error::Result;
@@ -97,7 +97,7 @@ fn offers(words: &[String], context: &Context) -> Offers {
     // bash splits --date=today at the sign.
     let mut words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "=").collect();
     let mut current = words.pop().unwrap_or_default();
-    let cli = Cli::command();
+    let cli = super::command();
     let (command, positionals, mut expected) = walk(&cli, &words);
     let mut before = String::new();
     if let Some((name, value)) = current.strip_prefix("--").and_then(|word| word.split_once('=')) {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::language::{NEXT_STEPS, fill, say};
 use super::{Context, promote, report};
 use crate::dataset::{self, Dataset, Kind};
 use crate::db::{Database, Target};
@@ -11,16 +12,6 @@ use crate::source::{Job, Source};
 use crate::stage::promote::Options;
 use crate::stage::validate::MaxRejects;
 use crate::stage::{self, block_on};
-
-const NEXT: &str = "\
-Next steps
-  Look at the demo with psql     psql \"$(kdata db url --demo --reader)\" -c 'SELECT * FROM session_status'
-  Ask it for another session     DATABASE_URL=\"$(kdata db url --demo)\" kdata report quality --date -2s
-  Real data                      export KDATA_MARCAP=FOLDER   (marcap-YYYY.parquet or marcap-YYYY.csv.gz)
-                                 kdata extract stocks --from 2026-01-02 --to 2026-02-20 | kdata validate | kdata load
-                                 kdata extract ohlcv  --from 2026-01-02 --to 2026-02-20 | kdata validate | kdata load
-                                 kdata promote && kdata report quality --date 2026-02-20
-  Every day at 18:00 KST         crontab.example";
 
 /// Show a simulated market, from nothing to a report, in a database of its own
 #[derive(clap::Args, Debug)]
@@ -47,9 +38,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let from = *sessions.iter().rev().nth(usize::from(args.sessions) - 1).ok_or_else(|| {
         Error::usage("the calendar does not reach that far back", "ask for fewer --sessions")
     })?;
-    printer.remark(format!(
-        "A simulated market of {} sessions, {from} to {last}, through the stages:",
-        args.sessions
+    printer.remark(fill(
+        "A simulated market of {count} sessions, {from} to {to}, through the stages:",
+        &[("count", &args.sessions.to_string()), ("from", &from.to_string()), ("to", &last.to_string())],
     ));
     for dataset in dataset::ALL {
         let first = sessions[sessions.len() - usize::from(args.sessions).min(most_sessions(dataset))];
@@ -61,7 +52,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         ));
     }
     let report = block_on(report::quality(&database, last, context))?;
-    printer.receipt(format!("\n{report}\n\n{}", NEXT.replace("kdata ", &format!("{} ", program()))))?;
+    printer.receipt(format!(
+        "\n{report}\n\n{}",
+        say(NEXT_STEPS).replace("kdata ", &format!("{} ", program()))
+    ))?;
     printer.remark(format!("\nkdata demo: done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
 }

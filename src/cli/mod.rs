@@ -14,6 +14,7 @@ mod explain;
 mod extract;
 mod flags;
 mod kept;
+mod language;
 mod load;
 mod man;
 mod printer;
@@ -31,13 +32,13 @@ mod validate;
 use std::process::ExitCode;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::dataset::{self, Dataset};
 use crate::db::{Database, Target, migrate};
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::market::{Calendar, kst_date};
-use crate::settings::{Settings, unknown_variables};
+use crate::settings::{Settings, locale, unknown_variables};
 use crate::source::{self, Source, Stop};
 use printer::{LogFormat, Printer};
 
@@ -56,10 +57,10 @@ Examples:
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
     /// Say nothing on success
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 900)]
     quiet: bool,
     /// How remarks, logs and errors are written on stderr
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, display_order = 901)]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
@@ -166,7 +167,9 @@ impl Context {
 
 /// Parses the command line, runs it, reports an error, and tells the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    language::choose(locale().as_deref());
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // clap prints help to stdout and errors to stderr, and knows their codes; a closed pipe is no failure.
@@ -174,6 +177,11 @@ pub fn main() -> ExitCode {
                 let text = error.to_string();
                 Printer::new(false, LogFormat::Json)
                     .error(&Error::usage(text.trim_start_matches("error: ").trim(), "kdata --help"));
+            } else if error.use_stderr() && language::is_korean() {
+                let text = error.to_string();
+                let what = language::say(language::misunderstood(error.kind()));
+                let text = format!("{what}\n\n{}", text.trim_start_matches("error: ").trim());
+                Printer::new(false, LogFormat::Text).error(&Error::usage(text, ""));
             } else {
                 let _ = error.print();
             }
@@ -189,6 +197,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The command line, in the reader's language.
+fn command() -> clap::Command {
+    language::localized(Cli::command())
 }
 
 /// What a command line that does not parse asks for.
@@ -286,7 +299,7 @@ fn stop_on_signals(stop: &Stop, printer: Printer) {
 
 /// Nothing is piped in: show how to use the command.
 fn nothing_piped_in(subcommand: &str) -> Error {
-    let mut cli = Cli::command();
+    let mut cli = command();
     let usage = cli.find_subcommand_mut(subcommand).map(|c| c.render_help().to_string()).unwrap_or_default();
     Error::usage(
         format!("nothing is piped into `kdata {subcommand}`\n\n{usage}"),

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
-use crate::error::{Error, Result};
+use super::language::{fill, is_korean, say};
+use crate::error::{Error, NEXT, Result};
 use crate::source::Progress;
 
 /// How lines on stderr are written.
@@ -92,7 +93,7 @@ impl Printer {
     /// A remark for the person at the terminal; cron with `-q` does not see it.
     pub(super) fn remark(self, text: impl Display) {
         if !self.quiet {
-            self.say("INFO", "", &text.to_string());
+            self.say("INFO", &text.to_string());
         }
     }
 
@@ -107,15 +108,19 @@ impl Printer {
 
     /// A remark that must be seen.
     pub(super) fn warning(self, text: impl Display) {
-        self.say("WARN", "kdata: warning: ", &text.to_string());
+        let text = text.to_string();
+        match self.log {
+            LogFormat::Json => self.say("WARN", &text),
+            LogFormat::Text => self.say("WARN", &fill("kdata: warning: {what}", &[("what", &text)])),
+        }
     }
 
-    fn say(self, level: &str, before: &str, text: &str) {
+    fn say(self, level: &str, text: &str) {
         match self.log {
             LogFormat::Json => LogLine::new(level, text.trim()).write(),
             // A closed stderr is no reason to fail.
             LogFormat::Text => {
-                let _ = writeln!(std::io::stderr(), "{before}{text}");
+                let _ = writeln!(std::io::stderr(), "{text}");
             }
         }
     }
@@ -134,12 +139,18 @@ impl Printer {
             };
             return line.write();
         }
-        let mut text = format!("kdata: error: {error}");
+        let mut lines = vec![fill("kdata: error: {what}", &[("what", &error.to_string())])];
         if let Some(help) = error.help().map(|h| h.to_string()).filter(|h| !h.is_empty()) {
-            text.push_str(&format!("\n  help: {help}"));
+            lines.push(fill("  help: {help}", &[("help", &help)]));
         }
-        text.push_str(&format!("\n  exit code {code}: {}", meaning(code)));
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let number = code.to_string();
+        let values = [("code", number.as_str()), ("meaning", say(meaning(code)))];
+        lines.push(fill("  exit code {code}: {meaning}", &values));
+        // The help is written in English: what to do next stands in the reader's language as well.
+        if let (true, Some((_, steps))) = (is_korean(), NEXT.iter().find(|(of, _)| *of == code)) {
+            lines.push(fill("  next: {steps}", &[("steps", say(steps))]));
+        }
+        let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
     }
 }
 

@@ -9,6 +9,7 @@ mod spark;
 mod svg;
 mod text;
 
+use super::language::{fill, say};
 use super::printer;
 use crate::market::kst;
 use crate::stage::report::model::{Column, Document, Kind, Table, Value};
@@ -54,16 +55,26 @@ pub(super) fn render(document: &Document, form: Form, look: Look) -> String {
 /// Which days it is about, and of which database.
 fn heading(document: &Document) -> String {
     let days = match document.days {
-        Some((from, to)) if from == to => format!(" of {from}"),
-        Some((from, to)) => format!(" of {from} to {to}"),
+        Some((from, to)) if from == to => fill(" of {day}", &[("day", &from.to_string())]),
+        Some((from, to)) => {
+            fill(" of {from} to {to}", &[("from", &from.to_string()), ("to", &to.to_string())])
+        }
         None => String::new(),
     };
-    format!("{}{days} ({} database, {} storage)", document.title, document.database, document.storage)
+    fill(
+        "{title}{days} ({database} database, {storage} storage)",
+        &[
+            ("title", say(&document.title)),
+            ("days", &days),
+            ("database", &document.database),
+            ("storage", &document.storage),
+        ],
+    )
 }
 
 /// The name of a column for people.
 fn title(column: &Column) -> String {
-    column.name.replace('_', " ")
+    say(&column.name.replace('_', " ")).to_owned()
 }
 
 /// The columns that people see, with their positions.
@@ -97,9 +108,9 @@ fn bytes(n: i64) -> String {
     if unit == 0 { format!("{n} B") } else { format!("{size:.1} {}", UNITS[unit]) }
 }
 
-/// The first letter in upper case.
+/// In the reader's language, the first letter in upper case.
 fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
+    let mut chars = say(text).chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Look, heading, heatmap, printer, sentence, shown, spark, title, visible};
+use super::{Look, heading, heatmap, printer, say, sentence, shown, spark, title, visible};
 use crate::stage::report::model::{Chart, Document, Kind, Table, Value};
 
 /// So many sessions does a line of blocks show.
@@ -14,7 +14,7 @@ pub(super) fn write(document: &Document, look: Look) -> String {
     out.push('\n');
     for note in &document.notes {
         let width = usize::from(look.width.unwrap_or(u16::MAX));
-        out.push_str(&format!("{}\n", wrapped(note, width).join("\n")));
+        out.push_str(&format!("{}\n", wrapped(say(note), width).join("\n")));
     }
     for table in &document.tables {
         out.push('\n');
@@ -35,7 +35,7 @@ pub(super) fn write(document: &Document, look: Look) -> String {
         out.push('\n');
         if let Some(note) = &table.note {
             let width = usize::from(look.width.unwrap_or(u16::MAX));
-            out.push_str(&format!("\n{}\n", wrapped(note, width).join("\n")));
+            out.push_str(&format!("\n{}\n", wrapped(say(note), width).join("\n")));
         }
     }
     out.trim_end().to_owned()

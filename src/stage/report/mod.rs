@@ -124,6 +124,19 @@ pub fn find(name: &str) -> Option<&'static Report> {
 }
 
 impl Report {
+    /// What people read above its tables and below them.
+    pub fn headings(&self) -> Vec<String> {
+        let scripts = std::iter::once(self.sql).chain(self.instead.map(|(_, sql)| sql));
+        let of = |sql: &'static str| {
+            let sections =
+                script::sections(sql).into_iter().flat_map(|section| [Some(section.about), section.note]);
+            std::iter::once(script::title(sql).to_owned())
+                .chain(sections.flatten())
+                .filter(|text| !text.is_empty())
+        };
+        scripts.flat_map(of).collect()
+    }
+
     /// Does it take the option? Its SQL tells.
     pub fn takes(&self, option: Param) -> bool {
         let instead = self.instead.as_slice();
