@@ -158,6 +158,8 @@ fn lists_are_due_once_a_week() {
     assert_eq!(due("2024-01-24T09:20:00+09:00", "sectors"), "2024-01-19\n2024-01-24\n");
     insert("2024-01-24");
     assert_eq!(due("2024-01-26T09:20:00+09:00", "sectors"), "2024-01-19\n");
+    // Twenty sessions later they begin in the middle of a week.
+    assert_eq!(due("2024-02-07T09:20:00+09:00", "sectors"), "2024-01-19\n2024-02-02\n2024-02-07\n");
     let run = db.sh("export KDATA_NOW=2024-01-26T09:20:00+09:00; kdata run sectors --due --source kis");
     assert!(run.stderr.contains("sectors 2024-01-19: left out"), "{run:#?}");
     run.ok();

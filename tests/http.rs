@@ -386,3 +386,18 @@ fn the_first_signal_ends_at_a_safe_point() {
         run.fails(code, &["stopping after what is under way", "run the same again"]);
     }
 }
+
+/// What is asked for after midnight is of the new day's quota, also when the run began the day before.
+#[test]
+fn a_run_past_midnight_counts_on_the_new_day() {
+    let mut work = Work::new();
+    let server = Server::answering(|request, _| vendors::krx_openapi::vendor(request));
+    vendors::krx_openapi::env(&mut work, &server.url);
+    // Three questions, more than a second apart.
+    work.set("KDATA_KRX_OPENAPI_RATE", "0.9").set("KDATA_NOW", "2026-01-08T23:59:59+09:00");
+    work.kdata("extract ohlcv --source krx-openapi --date 2026-01-05").ok();
+    let limits = std::fs::read_dir(work.path("home/limits")).unwrap().flatten();
+    let days = limits.filter(|file| file.file_name().to_string_lossy().ends_with("-day"));
+    let told: Vec<String> = days.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
+    assert!(told.concat().starts_with("2026-01-09 2 "), "{told:?}");
+}

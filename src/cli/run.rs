@@ -40,7 +40,7 @@ pub(super) struct Args {
 /// Runs the command. What fails does not stop the others; the gravest failure decides the exit code, and what is only
 /// not published yet is the least.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let database = block_on(context.database_to_promote())?;
+    let mut database = block_on(context.database_to_promote())?;
     let stop = Stop::default();
     super::stop_on_signals(&stop, context.printer);
     let mut failure: Option<Error> = None;
@@ -67,6 +67,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                         }
                     } else {
                         context.printer.error(&error);
+                    }
+                    // A private server that died is started again: what comes next may go well.
+                    if let Ok(again) = block_on(context.database_to_promote()) {
+                        database = again;
                     }
                 }
             }

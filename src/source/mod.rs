@@ -334,7 +334,7 @@ impl Source {
 }
 
 /// The first source of the preference list that is set up and has published the last session asked for, and still tells
-/// it; one that is set up and has not, where there is no other: it will say since when.
+/// it; else the one that will have it first: it says since when.
 pub fn preferred(
     dataset: &str,
     last: Option<NaiveDate>,
@@ -344,18 +344,26 @@ pub fn preferred(
 ) -> Result<Source> {
     let serving = preference(dataset, settings);
     let ready: Vec<Source> = serving.iter().copied().filter(|s| s.is_configured(settings)).collect();
+    let state = |source: Source| match last {
+        Some(session) => published::state(source, dataset, session, calendar, now),
+        None => published::State::Final,
+    };
     let has = |source: &&Source| {
-        last.is_none_or(|session| {
-            !matches!(
-                published::state(**source, dataset, session, calendar, now),
-                published::State::NotYet { .. } | published::State::Gone
-            )
-        })
+        !matches!(state(**source), published::State::NotYet { .. } | published::State::Gone)
+    };
+    // Where nobody has it, whoever will have it first says so.
+    let soonest = || {
+        let from = |source: &Source| match state(*source) {
+            published::State::NotYet { from } => Some((from, *source)),
+            _ => None,
+        };
+        let all = ready.iter().filter_map(from);
+        all.reduce(|first, other| if other.0 < first.0 { other } else { first }).map(|(_, source)| source)
     };
     let names: Vec<_> = serving.iter().map(|s| s.name()).collect();
     let hint =
         if serving.contains(&Source::Marcap) { "marcap needs no key (set KDATA_MARCAP), " } else { "" };
-    ready.iter().find(has).or(ready.first()).copied().ok_or_else(|| {
+    ready.iter().find(has).copied().or_else(soonest).or(ready.first().copied()).ok_or_else(|| {
         Error::usage(
             format!("no source of {dataset} is set up"),
             format!(

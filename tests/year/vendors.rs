@@ -50,7 +50,7 @@ fn compact(date: NaiveDate) -> String {
     date.format("%Y%m%d").to_string()
 }
 
-fn day(text: &str) -> Option<NaiveDate> {
+pub fn day(text: &str) -> Option<NaiveDate> {
     NaiveDate::parse_from_str(text, "%Y%m%d").ok()
 }
 
@@ -106,7 +106,7 @@ fn board_name(board: Board) -> &'static str {
 }
 
 /// Whole markets by date, from 08:00 of the next day.
-fn openapi(world: &World, request: &Request) -> Reply {
+pub fn openapi(world: &World, request: &Request) -> Reply {
     krx_openapi::answered(request, |market, service, date| {
         let session = day(date).and_then(|date| world.market.at(date));
         let eight = NaiveTime::from_hms_opt(8, 0, 0).unwrap();

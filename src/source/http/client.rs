@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::redirect;
 
@@ -53,6 +53,8 @@ pub struct Client<'a> {
     breaker: Breaker,
     spool: Spool,
     unfinished: Option<Unfinished>,
+    /// When the job's present instant was.
+    begun: Instant,
 }
 
 impl<'a> Client<'a> {
@@ -90,6 +92,7 @@ impl<'a> Client<'a> {
             breaker,
             spool,
             unfinished,
+            begun: Instant::now(),
         })
     }
 
@@ -343,8 +346,10 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// The day that a quota is of: a run that goes on past midnight counts on the next one.
     fn today(&self) -> String {
-        kst_date(self.job.now).to_string()
+        let passed = chrono::Duration::from_std(self.begun.elapsed()).unwrap_or_default();
+        kst_date(self.job.now + passed).to_string()
     }
 
     fn failure(&self, error: reqwest::Error) -> Failure {
