@@ -8,6 +8,7 @@ mod vendors;
 
 mod backfill; // history in windows; the stages in one process
 mod backup; // backup, verify, restore
+mod browser; // HTML reports in a real browser
 mod calendar; // shown, changed, compared with the data
 mod cli; // help, errors, exit codes, secrets
 mod csv; // a user's own files
@@ -32,7 +33,8 @@ mod pipe; // the whole, on fixtures and on real data, on both storage backends
 mod promote; // merges, gates, revisions, ranks
 mod readers; // adjusted prices, the past, the names of a date; what the reader may not
 mod rejects; // rows that broke a rule: shown, replayed, discarded
-mod report; // quality, due, runs, rejects
+mod report; // quality, due, runs
+mod reports; // each report in each form; coverage, freshness, reconcile, storage
 mod rollback; // back to the letter
 mod session_status; // in any order, what production holds
 mod sim; // the simulated market, all nine datasets

@@ -61,6 +61,75 @@ fn all_nine_arrive_and_agree(db: &Db) {
         assert!(promoted.contains(" 0 inserted, 0 updated, "), "{promoted}");
     }
     assert_eq!(demo.writes(), before);
+    reconciled(&demo);
+}
+
+/// Nothing contradicts anything, until something is changed: then each is found, with the stock, the session and both values.
+fn reconciled(demo: &Db) {
+    let report = || {
+        let text = demo.kdata("report reconcile --from 2026-06-11 --to 2026-06-12 --format json").ok();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let clean = report();
+    assert_eq!(clean["differences"].as_array().unwrap().len(), 0, "{clean}");
+    for check in clean["checks"].as_array().unwrap() {
+        let is_compared = check["compared"].as_i64().unwrap() > 0 || check["check"] == "sources";
+        assert!(is_compared && check["differing"] == 0, "{check}");
+    }
+    let one = |table: &str| {
+        demo.value(&format!("SELECT min(stock_code) FROM market.{table} WHERE (time AT TIME ZONE 'Asia/Seoul')::date = '2026-06-12'"))
+    };
+    let (bar, cap, member) = (one("ohlcv_minute"), one("market_cap_daily"), one("index_components"));
+    let day = |table: &str, column: &str, code: &str| {
+        demo.value(&format!(
+            "SELECT {column} FROM market.{table} WHERE stock_code = '{code}' AND time = '2026-06-12'"
+        ))
+    };
+    let flow = demo.value("SELECT min(stock_code) FROM market.investor_trading WHERE time = '2026-06-12' AND investor_type = 'RETAIL'");
+    let (volume, market_cap) =
+        (day("ohlcv_daily", "volume", &bar), day("market_cap_daily", "market_cap", &cap));
+    let part = demo.value("SELECT min(component_code) FROM market.etf_portfolios WHERE time = '2026-06-12' AND component_id LIKE 'KR7%'");
+    for change in [
+        // One bar more than the day can hold, and one price beyond it.
+        format!(
+            "UPDATE market.ohlcv_minute SET volume = volume + {volume} WHERE (stock_code, time) = \
+                 (SELECT stock_code, max(time) FROM market.ohlcv_minute WHERE stock_code = '{bar}' GROUP BY 1)"
+        ),
+        format!(
+            "UPDATE market.market_cap_daily SET market_cap = market_cap + 1 WHERE stock_code = '{cap}' AND time = '2026-06-12'"
+        ),
+        format!(
+            "UPDATE market.index_components SET stock_code = 'ZZZZZ1' WHERE stock_code = '{member}' AND time = '2026-06-12'"
+        ),
+        format!(
+            "UPDATE market.etf_portfolios SET component_code = 'ZZZZZ2' WHERE component_code = '{part}' AND time = '2026-06-12'"
+        ),
+        format!(
+            "UPDATE market.investor_trading SET net_volume = net_volume + 7 \
+                 WHERE stock_code = '{flow}' AND time = '2026-06-12' AND investor_type = 'RETAIL'"
+        ),
+    ] {
+        demo.rows(&change);
+    }
+    let found = report();
+    let told = |check: &str, code: &str| {
+        let rows = found["differences"].as_array().unwrap().iter();
+        let row = rows.clone().find(|row| row["check"] == check && row["stock_code"] == code);
+        let row = row.unwrap_or_else(|| panic!("{check} {code}: {found}"));
+        assert_eq!(row["session"], "2026-06-12", "{row}");
+        [&row["one"], &row["other"], &row["difference"]].map(|value| value.to_string().replace('"', ""))
+    };
+    assert_eq!(told("minutes", &bar)[1], volume);
+    let more = (market_cap.parse::<i64>().unwrap() + 1).to_string();
+    assert_eq!(told("market-cap", &cap), [more, market_cap, "1".into()]);
+    assert_eq!(told("index-members", "ZZZZZ1")[1], "not in the master");
+    assert_eq!(told("etf-parts", "ZZZZZ2")[1], "not in the master");
+    assert_eq!(told("investors", &flow), ["7", "0", "7"]);
+    let checks = found["checks"].as_array().unwrap();
+    assert!(
+        checks.iter().all(|c| c["check"] == "sources" || c["differing"].as_i64().unwrap() > 0),
+        "{found}"
+    );
 }
 
 /// What no row may contradict: each query shows what does.

@@ -10,17 +10,18 @@ const TREND: usize = 40;
 
 /// Writes it.
 pub(super) fn write(document: &Document, look: Look) -> String {
+    let width = usize::from(look.width.unwrap_or(u16::MAX));
     let mut out = heading(document);
     out.push('\n');
     for note in &document.notes {
-        let width = usize::from(look.width.unwrap_or(u16::MAX));
         out.push_str(&format!("{}\n", wrapped(say(note), width).join("\n")));
     }
     for table in &document.tables {
         out.push('\n');
         if document.tables.len() > 1 || table.rows.is_empty() {
             let nothing = if table.rows.is_empty() { ": nothing" } else { "" };
-            out.push_str(&format!("{}{nothing}\n", sentence(&table.about)));
+            let about = format!("{}{nothing}", sentence(&table.about));
+            out.push_str(&format!("{}\n", wrapped(&about, width).join("\n")));
         }
         if table.rows.is_empty() {
             continue;
@@ -34,7 +35,6 @@ pub(super) fn write(document: &Document, look: Look) -> String {
         });
         out.push('\n');
         if let Some(note) = &table.note {
-            let width = usize::from(look.width.unwrap_or(u16::MAX));
             out.push_str(&format!("\n{}\n", wrapped(say(note), width).join("\n")));
         }
     }

@@ -8,7 +8,7 @@
 //! | `$5` | bigint | how many rows of a list |
 //! | `$6` | bigint | a batch; NULL: none |
 //! | `$7` | date[] | the sessions of the calendar, up to today |
-//! | `$8` | jsonb | what the program knows: `datasets` (name, `may_lag`), `promises` (dataset, source, there, settled) |
+//! | `$8` | jsonb | what the program knows: `datasets` (name, table, `may_lag`), `promises` (dataset, source, there, settled) |
 //! | `$9` | bigint | how many sessions a dataset may lie behind; NULL: as many as its own fact says |
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -16,7 +16,8 @@ use serde_json::json;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::dataset::{self, Dataset, TIME};
+use super::holes::fill;
+use crate::dataset::{self, Dataset};
 use crate::db::failed;
 use crate::error::{Error, Result};
 use crate::market::{Calendar, kst_date};
@@ -68,8 +69,10 @@ pub struct Asked<'a> {
     pub codes: Option<Vec<String>>,
     /// How many rows of a list.
     pub limit: i64,
-    /// A batch.
+    /// A staged batch.
     pub batch: Option<i64>,
+    /// The columns that the batch provides; found when the report is made.
+    pub(super) provides: Vec<String>,
     /// How many sessions a dataset may lie behind.
     pub max_behind: Option<i64>,
     /// The trading calendar.
@@ -96,7 +99,18 @@ impl<'a> Asked<'a> {
     /// All datasets in a range of days.
     pub fn new((from, to): (NaiveDate, NaiveDate), calendar: &'a Calendar, now: DateTime<Utc>) -> Self {
         let datasets = dataset::ALL.to_vec();
-        Self { from, to, datasets, codes: None, limit: 20, batch: None, max_behind: None, calendar, now }
+        Self {
+            from,
+            to,
+            datasets,
+            codes: None,
+            limit: 20,
+            batch: None,
+            provides: Vec::new(),
+            max_behind: None,
+            calendar,
+            now,
+        }
     }
 
     /// Is the option given that calls for other SQL?
@@ -106,6 +120,37 @@ impl<'a> Asked<'a> {
             Param::Batch => self.batch.is_some(),
             _ => false,
         }
+    }
+
+    /// The same with what its batch, if it names one, is of.
+    pub(super) async fn resolved(&self, client: &Client) -> Result<Self> {
+        let Some(batch) = self.batch else { return Ok(self.clone()) };
+        let query =
+            "SELECT dataset, from_time, to_time, state, provides FROM ops.batches WHERE batch_id = $1";
+        let row = client.query_opt(query, &[&batch]).await.map_err(failed(DOING))?;
+        let row = row.ok_or_else(|| {
+            Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches")
+        })?;
+        let (name, state): (&str, &str) = (row.get(0), row.get(3));
+        if state != "staged" {
+            return Err(Error::usage(
+                format!("batch {batch} is {state}: its rows are not in staging any more"),
+                "`kdata report reconcile --from DAY --to DAY` tells what batches changed in production",
+            ));
+        }
+        let dataset = dataset::find(name).ok_or_else(|| {
+            Error::usage(
+                format!("batch {batch} is of {name}, which this kdata does not know"),
+                "update kdata",
+            )
+        })?;
+        Ok(Self {
+            from: row.get(1),
+            to: row.get(2),
+            datasets: vec![dataset],
+            provides: row.get(4),
+            ..self.clone()
+        })
     }
 
     /// Insists on one dataset where the SQL is about one.
@@ -119,7 +164,7 @@ impl<'a> Asked<'a> {
     /// Runs a query; returns the names and types of its columns, and its rows.
     pub(super) async fn query(&self, client: &Client, sql: &str) -> Result<(Vec<(String, Type)>, Vec<Row>)> {
         let doing = failed(DOING);
-        let statement = client.prepare_typed(&self.fill(sql), &TYPES).await.map_err(&doing)?;
+        let statement = client.prepare_typed(&fill(self, sql), &TYPES).await.map_err(&doing)?;
         let columns = statement.columns().iter().map(|c| (c.name().to_owned(), c.type_().clone()));
         let columns = columns.collect();
         let names: Vec<&str> = self.datasets.iter().map(|d| d.name).collect();
@@ -141,23 +186,6 @@ impl<'a> Asked<'a> {
     /// Runs what is done before the queries: a statement, with parameters as they have.
     pub(super) async fn execute(&self, client: &Client, sql: &str) -> Result<()> {
         self.query(client, sql).await.map(drop)
-    }
-
-    /// Dates of series are written out, so that the server sees while planning which partitions it needs.
-    fn fill(&self, sql: &str) -> String {
-        let mut sql = sql.replace("{from}", &self.from.to_string()).replace("{to}", &self.to.to_string());
-        if let [dataset] = self.datasets.as_slice() {
-            for (hole, text) in [
-                ("{dataset}", dataset.name.to_owned()),
-                ("{table}", dataset.table.to_owned()),
-                ("{code}", dataset.code.to_owned()),
-                ("{session}", dataset.session_of(TIME)),
-                ("{within}", dataset.within(TIME, (self.from, self.to))),
-            ] {
-                sql = sql.replace(hole, &text);
-            }
-        }
-        sql
     }
 
     /// The sessions of the range, and a remark where the calendar does not reach.
@@ -182,7 +210,8 @@ impl<'a> Asked<'a> {
     }
 
     fn facts(&self) -> serde_json::Value {
-        let datasets = dataset::ALL.iter().map(|d| json!({ "name": d.name, "may_lag": d.may_lag }));
+        let datasets =
+            dataset::ALL.iter().map(|d| json!({ "name": d.name, "table": d.table, "may_lag": d.may_lag }));
         let pairs = dataset::ALL.iter().flat_map(|d| source::ALL.iter().map(move |source| (d, *source)));
         let promises = pairs.map(|(dataset, source)| {
             let last = |is_there: fn(State) -> bool| self.last_published(source, dataset, is_there);

@@ -6,6 +6,7 @@
 
 mod asked;
 mod freshness;
+mod holes;
 mod ledger;
 pub mod model;
 mod script;
@@ -108,6 +109,19 @@ pub static ALL: &[Report] = &[
         examples: &["kdata report runs", "kdata report runs --date today --dataset ohlcv --format md"],
     },
     Report {
+        name: "reconcile",
+        about: "Where datasets, or sources, contradict each other: stock, session, both values",
+        span: Span::Recent,
+        sql: sql!("reconcile"),
+        instead: Some((Param::Batch, sql!("reconcile_batch"))),
+        gate: None,
+        examples: &[
+            "kdata report reconcile",
+            "kdata report reconcile --date -1s --format csv",
+            "kdata report reconcile --batch 12",
+        ],
+    },
+    Report {
         name: "rejects",
         about: "Rejected rows by rule, and the newest",
         span: Span::Recent,
@@ -115,6 +129,15 @@ pub static ALL: &[Report] = &[
         instead: None,
         gate: None,
         examples: &["kdata report rejects", "kdata report rejects --year 2026 -n 5 --format csv"],
+    },
+    Report {
+        name: "storage",
+        about: "How large each table is, and how much of it is compressed",
+        span: Span::Now,
+        sql: sql!("storage"),
+        instead: None,
+        gate: None,
+        examples: &["kdata report storage", "kdata report storage --dataset ohlcv-minute -n 60"],
     },
 ];
 
@@ -154,6 +177,7 @@ impl Report {
             _ => self.sql,
         };
         asked.is_complete(sql)?;
+        let asked = &asked.resolved(&client).await?;
         let mut tables = Vec::new();
         client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(&doing)?;
         for section in script::sections(sql) {
