@@ -88,12 +88,15 @@ fn reconciled(demo: &Db) {
     let flow = demo.value("SELECT min(stock_code) FROM market.investor_trading WHERE time = '2026-06-12' AND investor_type = 'RETAIL'");
     let (volume, market_cap) =
         (day("ohlcv_daily", "volume", &bar), day("market_cap_daily", "market_cap", &cap));
+    // Written out: an update by a subquery misses rows of compressed parts.
+    let minute = demo.value(&format!(
+        "SELECT max(time) FROM market.ohlcv_minute WHERE stock_code = '{bar}' AND (time AT TIME ZONE 'Asia/Seoul')::date = '2026-06-12'"
+    ));
     let part = demo.value("SELECT min(component_code) FROM market.etf_portfolios WHERE time = '2026-06-12' AND component_id LIKE 'KR7%'");
     for change in [
-        // One bar more than the day can hold, and one price beyond it.
+        // More in a minute than the whole day has.
         format!(
-            "UPDATE market.ohlcv_minute SET volume = volume + {volume} WHERE (stock_code, time) = \
-                 (SELECT stock_code, max(time) FROM market.ohlcv_minute WHERE stock_code = '{bar}' GROUP BY 1)"
+            "UPDATE market.ohlcv_minute SET volume = volume + {volume} WHERE stock_code = '{bar}' AND time = '{minute}'"
         ),
         format!(
             "UPDATE market.market_cap_daily SET market_cap = market_cap + 1 WHERE stock_code = '{cap}' AND time = '2026-06-12'"
