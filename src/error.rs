@@ -12,7 +12,7 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (0, "done, or the market was closed"),
     (1, "internal error, or the disk or the database failed"),
     (2, "usage or configuration"),
-    (3, "a data gate failed: the data look wrong"),
+    (3, "a data gate failed: the data look wrong, or are stale"),
     (4, "source down, or retries spent: try later"),
     (
         5,

@@ -224,6 +224,7 @@ fn coverage_tells_gaps_from_what_is_held_or_not_final(db: &Db) {
     at(db, now, &format!("{range} --codes 000010")).fails(2, &["--dataset ohlcv --codes"]);
     at(db, now, "report coverage --from 2024-01-05 --to 2024-01-02").fails(2, &["is after --to"]);
     at(db, now, "report coverage --dataset ohlcv --codes 5930").fails(2, &["\"5930\" is not a stock code"]);
+    at(db, now, "report coverage --dataset ohlcv --codes 가나전").fails(2, &["000010"]);
     at(db, now, "report storage --codes 005930").fails(2, &["unexpected argument '--codes'"]);
 }
 
