@@ -7,7 +7,7 @@ WHERE NOT EXISTS (SELECT FROM {production} m WHERE {join} AND {m_within})
 UNION ALL
 SELECT {staged_key}, to_jsonb(s), to_jsonb(m), CASE WHEN ({s_columns}) IS DISTINCT FROM ({m_columns}) THEN 'differs' ELSE 'same' END
 FROM staging.b{batch} s JOIN {production} m ON {join} AND {m_within};
--- # batch: the batch and how many of its rows production holds
+-- # batch: the batch, and how many of its rows production holds
 SELECT b.batch_id, b.dataset, b.source, b.from_time AS "from", b.to_time AS "to", b.finality, count(*) AS rows,
        count(*) FILTER (WHERE p.state = 'same') AS same, count(*) FILTER (WHERE p.state = 'differs') AS differing,
        count(*) FILTER (WHERE p.state = 'staged only') AS staged_only

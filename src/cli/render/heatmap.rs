@@ -3,7 +3,7 @@
 use chrono::{Datelike, NaiveDate};
 use unicode_width::UnicodeWidthStr;
 
-use super::Look;
+use super::{Look, say};
 use crate::stage::report::model::{Document, Table, Value};
 
 /// A state of a session, the gravest first: a cell of several sessions shows the gravest of its own.
@@ -23,7 +23,7 @@ const fn state(name: &'static str, mark: char, ascii: char, colour: u8, about: &
 
 /// All states, the gravest first.
 pub(super) static STATES: &[State] = &[
-    state("absent", 'x', 'x', 31, "absent (digits: so many sessions of the cell)"),
+    state("absent", 'x', 'x', 31, "absent"),
     state("held", '!', '!', 35, "staged, not promoted"),
     state("partial", '▒', '~', 33, "some names only"),
     state("provisional", '▓', '+', 36, "not final yet"),
@@ -225,14 +225,17 @@ fn painted(cells: &[Cell], look: Look) -> String {
 fn legend(lines: &[Line], by_session: bool, look: Look) -> String {
     let width = usize::from(look.width.unwrap_or(WIDTH));
     let mut rows = vec![String::new()];
-    let cell = if by_session { "a cell is a session:" } else { "a cell is a quarter of a month:" };
+    let cell = if by_session {
+        "a cell is a session:"
+    } else {
+        "a cell is a quarter of a month, a digit its absent sessions:"
+    };
     let entries = occurring(lines).into_iter().rev().map(|state| {
         let mark = if look.ascii { state.ascii } else { state.mark };
-        let about = if by_session { state.about.split(" (").next().unwrap_or_default() } else { state.about };
-        (format!("{mark} {about}"), state.colour)
+        (format!("{mark} {}", say(state.about)), state.colour)
     });
     let mut used = 0;
-    for (entry, colour) in std::iter::once((cell.to_owned(), 0)).chain(entries) {
+    for (entry, colour) in std::iter::once((say(cell).to_owned(), 0)).chain(entries) {
         if used > 0 && used + 2 + entry.width() > width {
             rows.push(String::new());
             used = 0;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{heading, sentence, shown, svg, title, visible};
+use super::super::language::is_korean;
+use super::{heading, say, sentence, shown, svg, title, visible};
 use crate::market::kst;
 use crate::stage::report::model::{Chart, Document, Kind, Table, Value};
 
@@ -14,14 +15,15 @@ pub(super) fn write(document: &Document) -> String {
     let made = document.made_at.with_timezone(&kst()).format("%Y-%m-%d %H:%M KST");
     let (what, rest) = heading.split_once(" (").unwrap_or((&heading, ""));
     let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{heading}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n<header>\n<h1>{what}</h1>\n<p>{} · made {made}</p>\n</header>\n",
+         <body>\n<main>\n<header>\n<h1>{what}</h1>\n<p>{} · {made}</p>\n</header>\n",
+        if is_korean() { "ko" } else { "en" },
         rest.trim_end_matches(')'),
     );
     for note in &document.notes {
-        let _ = writeln!(out, "<p class=\"note\">{}</p>", escaped(note));
+        let _ = writeln!(out, "<p class=\"note\">{}</p>", escaped(say(note)));
     }
     for table in &document.tables {
         let _ = write!(
@@ -39,13 +41,13 @@ pub(super) fn write(document: &Document) -> String {
 
 fn section(document: &Document, table: &Table) -> String {
     if table.rows.is_empty() {
-        return "<p class=\"nothing\">Nothing.</p>\n".to_owned();
+        return format!("<p class=\"nothing\">{}</p>\n", say("nothing"));
     }
-    let note = table.note.as_ref().map(|note| format!("<p class=\"note\">{}</p>\n", code(note)));
+    let note = table.note.as_ref().map(|note| format!("<p class=\"note\">{}</p>\n", code(say(note))));
     let note = note.unwrap_or_default();
     let folded = |chart: String| {
         let n = table.rows.len();
-        format!("{chart}<details><summary>{n} rows</summary>\n{}</details>\n", rows(table))
+        format!("{chart}<details><summary>{n} {}</summary>\n{}</details>\n", say("rows"), rows(table))
     };
     let body = match &table.chart {
         Some(Chart::Heatmap) => folded(svg::heatmap(document, table)),

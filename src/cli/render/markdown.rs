@@ -1,16 +1,16 @@
 //! For notes and issues.
 
-use super::{Look, heading, heatmap};
+use super::{Look, heading, heatmap, say};
 use crate::stage::report::model::{Chart, Document, Table};
 
 /// Writes it.
 pub(super) fn write(document: &Document) -> String {
     let mut out = format!("# {}\n", heading(document));
     for note in &document.notes {
-        out.push_str(&format!("\n{}\n", escaped(note)));
+        out.push_str(&format!("\n{}\n", escaped(say(note))));
     }
     for table in &document.tables {
-        out.push_str(&format!("\n## {}: {}\n\n", table.name, escaped(&table.about)));
+        out.push_str(&format!("\n## {}: {}\n\n", table.name, escaped(say(&table.about))));
         if table.chart == Some(Chart::Heatmap) {
             let plain = Look { width: Some(80), ascii: false, colour: false };
             out.push_str(&format!("```text\n{}\n```\n\n", heatmap::text(document, table, plain)));
@@ -22,7 +22,7 @@ pub(super) fn write(document: &Document) -> String {
 
 fn rows(table: &Table) -> String {
     if table.rows.is_empty() {
-        return "nothing\n".to_owned();
+        return format!("{}\n", say("nothing"));
     }
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut out = line(table.columns.iter().map(|column| escaped(&column.name)).collect());

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::html::escaped;
-use super::{heatmap, shown};
+use super::{heatmap, say, shown};
 use crate::stage::report::model::{Document, Kind, Table, Value};
 
 /// Rows times sessions: a strip a row, a year below the other.
@@ -38,8 +38,7 @@ pub(super) fn heatmap(document: &Document, table: &Table) -> String {
             "<svg viewBox=\"0 0 10 10\" class=\"swatch\" aria-hidden=\"true\">{}</svg>",
             bar(0, 10, &class, 10)
         );
-        let about = state.about.split(" (").next().unwrap_or_default();
-        format!("<li>{swatch}{}</li>", escaped(about))
+        format!("<li>{swatch}{}</li>", escaped(say(state.about)))
     });
     let _ = writeln!(
         out,

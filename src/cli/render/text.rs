@@ -19,7 +19,7 @@ pub(super) fn write(document: &Document, look: Look) -> String {
     for table in &document.tables {
         out.push('\n');
         if document.tables.len() > 1 || table.rows.is_empty() {
-            let nothing = if table.rows.is_empty() { ": nothing" } else { "" };
+            let nothing = if table.rows.is_empty() { format!(": {}", say("nothing")) } else { String::new() };
             let about = format!("{}{nothing}", sentence(&table.about));
             out.push_str(&format!("{}\n", wrapped(&about, width).join("\n")));
         }
