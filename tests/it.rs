@@ -14,6 +14,7 @@ mod cli; // help, errors, exit codes, secrets
 mod csv; // a user's own files
 mod datasets; // the six that no sheet makes: minutes, snapshots, investors
 mod db; // the private cluster, roles, migrations
+mod docs; // both languages name the same, and it is there
 mod doctor; // is everything in order for an unattended run
 mod examples; // of the help texts; -q of all subcommands
 mod extract; // sessions, scopes, what a source lacks

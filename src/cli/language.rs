@@ -538,6 +538,17 @@ mod tests {
     }
 
     #[test]
+    fn the_korean_readme_says_what_errors_say() {
+        let readme = include_str!("../../README.ko.md");
+        for (code, steps) in NEXT {
+            let steps = korean(steps).unwrap();
+            assert!(readme.contains(steps), "README.ko.md, code {code}: {steps}");
+        }
+        let readme = include_str!("../../README.md");
+        assert!(NEXT.iter().all(|(_, steps)| readme.contains(steps)));
+    }
+
+    #[test]
     fn locales() {
         for (locale, language) in [
             ("ko_KR.UTF-8", Language::Korean),
