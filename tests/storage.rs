@@ -333,7 +333,7 @@ fn rollups_that_fail_wait(db: &Db) {
     let rename = |from: &str, to: &str| {
         db.rows(&format!("ALTER FUNCTION ops.{from}(date, date) RENAME TO {to}"));
     };
-    rename("rollup_refreshes", "gone");
+    rename("to_settle", "gone");
     let rows = minutes(&DAYS[..2], 0);
     let per_day = NAMES * MINUTES.len();
     let batch = staged(db, &stream("final", &DAYS[..1], &rows[..per_day]));
@@ -342,7 +342,7 @@ fn rollups_that_fail_wait(db: &Db) {
     assert!(run.ok().contains("inserted"), "what is promoted stays promoted");
     let pending = "SELECT from_time, to_time, problem IS NOT NULL FROM ops.pending_rollups";
     assert_eq!(db.rows(pending), ["2026-01-05|2026-01-05|t"]);
-    rename("gone", "rollup_refreshes");
+    rename("gone", "to_settle");
     bring(db, "final", &DAYS[1..2], &rows[per_day..]);
     rollups_are(db, &rows);
 }

@@ -115,8 +115,8 @@ BEGIN
     DROP TABLE rolled;
 END $$;
 
--- The statements that bring the rollups of a range of sessions up to date, in order, each a transaction.
-CREATE FUNCTION ops.rollup_refreshes(from_time date, to_time date) RETURNS SETOF text LANGUAGE sql STABLE AS $$
+-- What is left to do for a range of sessions once they are promoted: statements, in order, each a transaction.
+CREATE FUNCTION ops.to_settle(from_time date, to_time date) RETURNS SETOF text LANGUAGE sql STABLE AS $$
     SELECT s.statement
     FROM ops.rollups r
     CROSS JOIN LATERAL (VALUES

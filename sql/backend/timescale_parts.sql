@@ -9,8 +9,8 @@ BEGIN
 END $$;
 
 -- Moves the primary key of market.<rel> into its parts, a unique index each. TimescaleDB compresses rows as they are
--- inserted only where the table as a whole has no unique index; into a part, compressed or not, nobody inserts a key
--- that it holds all the same, other than ops.fill, which is told that it holds none.
+-- inserted only where the table as a whole has no unique index; into a part that has one, compressed or not, nobody
+-- inserts a key that it holds all the same.
 CREATE FUNCTION ops.key_parts(rel text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     part regclass;
@@ -32,9 +32,9 @@ BEGIN
     END IF;
 END $$;
 
--- Gives the parts of a range that have no key yet theirs, for rows that come one by one. Where the server compresses
--- rows as they come, it looks into the index of their part for each of them, which takes three times as long: so a new
--- part has none until it was filled for the first time.
+-- Gives the parts of a range that have no key yet theirs. The server looks for doubles in the whole part, compressed or
+-- not, and into the key of a part for each row that it compresses, which takes three times as long: so a new part has none
+-- while it is filled, and gets it before anybody writes into it otherwise, at the latest right after the promote.
 CREATE FUNCTION ops.key_range(rel text, from_time date, to_time date) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     part regclass;
@@ -107,7 +107,6 @@ BEGIN
     END LOOP;
     PERFORM set_config('timescaledb.enable_direct_compress_insert', 'off', true);
     PERFORM set_config('timescaledb.skip_cagg_invalidation', 'off', true);
-    PERFORM ops.key_range(rel, (fill.from_time AT TIME ZONE 'Asia/Seoul')::date, (fill.to_time AT TIME ZONE 'Asia/Seoul')::date - 1);
     RETURN filled;
 END $$;
 
@@ -183,11 +182,18 @@ BEGIN
     INSERT INTO ops.rollups (table_name, width, base) VALUES (rel, width, base);
 END $$;
 
--- The statements that bring the rollups of a range of sessions up to date, in order, none of them in a transaction.
-CREATE FUNCTION ops.rollup_refreshes(from_time date, to_time date) RETURNS SETOF text LANGUAGE sql STABLE AS $$
-    -- In one pass: by default each ten bars are a pass over the whole part.
-    SELECT format('CALL refresh_continuous_aggregate(%L, %L, %L, force => true, options => ''{"buckets_per_batch": 0}'')',
-                  'market.' || r.table_name,
-                  from_time::timestamp AT TIME ZONE 'Asia/Seoul', (to_time + 1)::timestamp AT TIME ZONE 'Asia/Seoul')
-    FROM ops.rollups r ORDER BY r.width;
+-- What is left to do for a range of sessions once they are promoted: statements, in order, none of them in a transaction.
+CREATE FUNCTION ops.to_settle(from_time date, to_time date) RETURNS SETOF text LANGUAGE sql STABLE AS $$
+    SELECT s.statement
+    FROM (
+        SELECT interval '0' AS width, format('SELECT ops.key_range(%L, %L, %L)', k.table_name, from_time, to_time) AS statement
+        FROM ops.part_keys k
+        UNION ALL
+        -- In one pass: by default each ten bars are a pass over the whole part.
+        SELECT r.width, format('CALL refresh_continuous_aggregate(%L, %L, %L, force => true, options => ''{"buckets_per_batch": 0}'')',
+                               'market.' || r.table_name, from_time::timestamp AT TIME ZONE 'Asia/Seoul',
+                               (to_time + 1)::timestamp AT TIME ZONE 'Asia/Seoul')
+        FROM ops.rollups r
+    ) AS s
+    ORDER BY s.width;
 $$;

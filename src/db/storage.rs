@@ -12,8 +12,8 @@ use crate::error::Result;
 /// is plain a session across the market is read in a tenth of the time.
 const SETTLED_AFTER: TimeDelta = TimeDelta::days(30);
 
-/// Records that the rollups of these sessions are to be brought up to date: in the transaction that changes them, since
-/// a refresh cannot run inside one.
+/// Records that the rollups of these sessions are to be brought up to date, and their parts to be keyed: in the transaction
+/// that changes them, since a refresh cannot run inside one.
 pub async fn leave_rollups(
     transaction: &Transaction<'_>,
     (from, to): (NaiveDate, NaiveDate),
@@ -24,7 +24,7 @@ pub async fn leave_rollups(
     Ok(())
 }
 
-/// Brings the rollups of changed sessions up to date. What fails stays recorded, with the reason; the next promote,
+/// Keys new parts, which proves that they hold no key twice, and brings the rollups of changed sessions up to date. What fails stays recorded, with the reason; the next promote,
 /// rollback or compress tries again. Returns how many spans of sessions were refreshed.
 pub async fn refresh_rollups(place: &Place) -> Result<usize> {
     let client = place.connect().await?;
@@ -59,8 +59,7 @@ pub async fn refresh_rollups(place: &Place) -> Result<usize> {
 
 async fn refresh(client: &Client, from: NaiveDate, to: NaiveDate) -> Result<()> {
     let doing = failed("cannot bring the rollups up to date");
-    let statements =
-        client.query("SELECT ops.rollup_refreshes($1, $2)", &[&from, &to]).await.map_err(&doing)?;
+    let statements = client.query("SELECT ops.to_settle($1, $2)", &[&from, &to]).await.map_err(&doing)?;
     for row in &statements {
         client.batch_execute(row.get(0)).await.map_err(&doing)?;
     }

@@ -232,6 +232,10 @@ shared_buffers = '256MB'
 max_wal_size = '4GB'
 checkpoint_timeout = '15min'
 wal_compression = on
+# A batch goes into a table of its own transaction: written once, not into the log as well. Whoever wants to archive the
+# log or replicate sets wal_level = replica (and max_wal_senders) at the end of data/postgresql.conf.
+wal_level = minimal
+max_wal_senders = 0
 jit = off
 {preload}"
     )
