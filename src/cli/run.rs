@@ -45,7 +45,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     super::stop_on_signals(&stop, context.printer);
     let mut failure: Option<Error> = None;
     for dataset in &args.datasets {
-        for days in days(args, context, &database, dataset)? {
+        let days = days(args, context, &database, dataset).unwrap_or_else(|error| {
+            note(&mut failure, error, context);
+            Vec::new()
+        });
+        for days in days {
             let begun = Instant::now();
             match bring(args, context, &database, dataset, days, &stop) {
                 Ok(Some(receipt)) => context.printer.remark(promote::line(
@@ -60,14 +64,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                 }
                 Err(error @ Error::Interrupted { .. }) => return Err(error),
                 Err(error) => {
-                    let is_worse = |earlier: &Error| matches!(earlier, Error::NotPublished { .. });
-                    if failure.as_ref().is_none_or(is_worse) {
-                        if let Some(earlier) = failure.replace(error) {
-                            context.printer.remark(earlier);
-                        }
-                    } else {
-                        context.printer.error(&error);
-                    }
+                    note(&mut failure, error, context);
                     // A private server that died is started again: what comes next may go well.
                     if let Ok(again) = block_on(context.database_to_promote()) {
                         database = again;
@@ -77,6 +74,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         }
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// Keeps the gravest failure for the end, and tells the other one.
+fn note(failure: &mut Option<Error>, error: Error, context: &Context) {
+    let is_worse = |earlier: &Error| matches!(earlier, Error::NotPublished { .. });
+    if failure.as_ref().is_none_or(is_worse) {
+        if let Some(earlier) = failure.replace(error) {
+            context.printer.remark(earlier);
+        }
+    } else {
+        context.printer.error(&error);
+    }
 }
 
 /// The ranges to bring in: the one that was given, or the sessions that are due, one by one.
