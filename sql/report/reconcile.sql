@@ -166,7 +166,7 @@ SELECT "check", compared, differing, about FROM checks ORDER BY place;
 -- # differences: where two sides do not agree
 -- hidden: difference
 -- note: One side may be right: `kdata extract … | kdata validate | kdata load`, then `kdata report reconcile --batch N` compares another source.
-SELECT d."check", d.session, d.stock_code, k.name, d.one, d.other, d.difference, d.item
+SELECT d."check", d.session, d.stock_code, k.name, d.item, d.one, d.other, d.difference
 FROM differences d
 LEFT JOIN market.stocks k USING (stock_code)
 ORDER BY d.session DESC, d."check", d.stock_code, d.item

@@ -2,7 +2,7 @@
 -- # rules: rejected rows by rule, and how many of them nobody has looked at
 -- chart: bars rule rejected
 -- note: `kdata explain RULE` says what a rule means; `kdata rejects show ID` shows a row whole.
-SELECT dataset, rule, count(*) AS rejected, count(*) FILTER (WHERE state = 'open') AS open,
+SELECT rule, dataset, count(*) AS rejected, count(*) FILTER (WHERE state = 'open') AS open,
        count(DISTINCT run_id) AS runs, min(from_time) AS first, max(to_time) AS last
 FROM ops.kept_rejects
 WHERE from_time <= $2 AND to_time >= $1 AND dataset = ANY ($3)

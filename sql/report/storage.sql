@@ -25,7 +25,7 @@ LEFT JOIN LATERAL ops.parts(t."table") p ON true;
 -- hidden: compressed, from
 SELECT "table", sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes, (sum(bytes) / nullif(sum(rows), 0))::bigint AS row_bytes,
        count(part) AS parts, count(*) FILTER (WHERE is_compressed) AS compressed,
-       (floor(sum(rows) FILTER (WHERE is_compressed) * 10000.0 / nullif(sum(rows), 0)) / 100)::float8 AS compressed_percent,
+       (floor(coalesce(sum(rows) FILTER (WHERE is_compressed), 0) * 10000.0 / nullif(sum(rows), 0)) / 100)::float8 AS compressed_percent,
        min(from_session) AS "from"
 FROM parts GROUP BY place, "table" ORDER BY place, "table";
 -- # schemas: all that the database holds

@@ -2,11 +2,17 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::super::language::is_korean;
 use super::{heading, say, sentence, shown, svg, title, visible};
 use crate::market::kst;
 use crate::stage::report::model::{Chart, Document, Kind, Table, Value};
 
+/// A third of a phone's width has room for so many characters.
+const NARROW: usize = 14;
+/// A heading longer than this is wrapped.
+const LONG: usize = 36;
 const STYLE: &str = include_str!("report.css");
 
 /// Writes it.
@@ -18,7 +24,7 @@ pub(super) fn write(document: &Document) -> String {
         "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{heading}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n<header>\n<h1>{what}</h1>\n<p>{} · {made}</p>\n</header>\n",
+         <body>\n<main>\n<header>\n<h1>{what}</h1>\n<p>{} · <span class=\"nb\">{made}</span></p>\n</header>\n",
         if is_korean() { "ko" } else { "en" },
         rest.trim_end_matches(')'),
     );
@@ -61,24 +67,33 @@ fn section(document: &Document, table: &Table) -> String {
 fn rows(table: &Table) -> String {
     let columns = visible(table);
     let class = |kind: Kind| if kind.is_number() { " class=\"n\"" } else { "" };
+    // The first one is a row's heading.
+    let class_of = |at: usize, value: &Value, kind: Kind| match value {
+        Value::Text(text) if text.width() > if at == 0 { LONG } else { NARROW } => " class=\"wide\"",
+        Value::Details(_) => " class=\"wide\"",
+        _ => class(kind),
+    };
     let head = columns.iter().map(|(_, column)| {
         format!("<th scope=\"col\"{}>{}</th>", class(column.kind), escaped(&title(column)))
     });
-    let mut out = format!("<table>\n<thead><tr>{}</tr></thead>\n<tbody>\n", head.collect::<String>());
+    let mut out = format!(
+        "<div class=\"scroll\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>\n",
+        head.collect::<String>()
+    );
     for row in &table.rows {
         out.push_str("<tr>");
         for (at, column) in &columns {
             let _ = write!(
                 out,
                 "<td{} data-label=\"{}\">{}</td>",
-                class(column.kind),
+                class_of(*at, &row[*at], column.kind),
                 escaped(&title(column)),
                 cell(&row[*at], &column.name, column.kind)
             );
         }
         out.push_str("</tr>\n");
     }
-    out.push_str("</tbody>\n</table>\n");
+    out.push_str("</tbody>\n</table></div>\n");
     out
 }
 

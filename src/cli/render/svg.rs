@@ -163,8 +163,10 @@ fn line(numbers: &[Option<i64>]) -> String {
         }
         let _ = write!(paths, "<path d=\"{}\"/>", path.trim_end());
     }
-    let gaps = points.iter().filter(|(_, y)| y.is_none()).fold(String::new(), |mut out, (x, _)| {
-        let _ = write!(out, "<rect class=\"s-absent\" x=\"{x}\" y=\"36\" width=\"1\" height=\"4\"/>");
+    // Before the first one nothing is lacking; whether a gap is a fault, coverage tells.
+    let begun = points.iter().skip_while(|(_, y)| y.is_none());
+    let gaps = begun.filter(|(_, y)| y.is_none()).fold(String::new(), |mut out, (x, _)| {
+        let _ = write!(out, "<rect class=\"gap\" x=\"{x}\" y=\"36\" width=\"1\" height=\"4\"/>");
         out
     });
     format!(
