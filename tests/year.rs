@@ -1,7 +1,7 @@
 //! A year without a hand: the lines of `crontab.example` under a clock that the drill turns, against vendors that
 //! publish when the real ones do, with all that goes wrong in a year. What stands at the end must be what the market did.
 //!
-//! `cargo test` runs a short form, two weeks with every fault in them. The year itself:
+//! `cargo test` runs a short form, seven sessions with every fault in them. The year itself:
 //! `KDATA_TEST_YEAR=1 cargo test --locked year -- --nocapture`.
 
 mod cron;
@@ -100,7 +100,7 @@ fn a_year_without_a_hand() {
     let (from, to) = if whole {
         (date("2025-11-10"), date("2026-11-20"))
     } else {
-        (date("2026-11-11"), date("2026-11-24"))
+        (date("2026-11-13"), date("2026-11-24"))
     };
     let begun = Instant::now();
     let mut drill = Drill::new(from, to);
@@ -146,16 +146,16 @@ impl Drill {
         let all = shipped.sessions(from, to).to_vec();
         let rounds = (all.len() / 50).max(1);
         let mut overlay = String::new();
-        let mut revised = None;
+        // Since there is an after-market the portal's evening is provisional; before, nothing changed after 18:30.
+        let revised = Some(("100070".to_owned(), all[all.len() - 6]));
         for round in 0..rounds {
             let session = |n: usize| all[(round * 50 + n).min(all.len() - 1)];
             faults.outages.push(session(1));
             faults.twice.push(session(2));
             faults.kills.push(session(3));
-            revised = Some(("100070".to_owned(), session(4)));
             faults.off.push(session(5));
-            faults.holidays.push(session(8));
-            overlay.push_str(&format!("{},,,임시공휴일\n", session(8)));
+            faults.holidays.push(session(6));
+            overlay.push_str(&format!("{},,,임시공휴일\n", session(6)));
         }
         let calendar = Calendar::with_override(&overlay).unwrap();
         let world = Arc::new(World {
