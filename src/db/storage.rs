@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Transaction};
 use super::{Place, failed};
 use crate::dataset::{self, Dataset, Kind};
 use crate::error::Result;
+use crate::market::kst_date;
 
 /// Daily tables: a part is compressed so long after its last session, as corrections come within weeks, and while it
 /// is plain a session across the market is read in a tenth of the time.
@@ -29,6 +30,8 @@ pub async fn leave_rollups(
 pub async fn refresh_rollups(place: &Place) -> Result<usize> {
     let client = place.connect().await?;
     let doing = failed("cannot bring the rollups up to date");
+    // One at a time; the lock goes with the connection. What another is at is not pending any more afterwards.
+    client.execute("SELECT pg_advisory_lock(hashtext('kdata.settle'))", &[]).await.map_err(&doing)?;
     let pending = client
         .query("SELECT pending_id, from_time, to_time FROM ops.pending_rollups ORDER BY from_time", &[])
         .await
@@ -59,6 +62,9 @@ pub async fn refresh_rollups(place: &Place) -> Result<usize> {
 
 async fn refresh(client: &Client, from: NaiveDate, to: NaiveDate) -> Result<()> {
     let doing = failed("cannot bring the rollups up to date");
+    // Late corrections reach into rollups that are compressed.
+    let limit = "SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
+    client.batch_execute(limit).await.map_err(&doing)?;
     let statements = client.query("SELECT ops.to_settle($1, $2)", &[&from, &to]).await.map_err(&doing)?;
     for row in &statements {
         client.batch_execute(row.get(0)).await.map_err(&doing)?;
@@ -90,15 +96,20 @@ pub struct Part {
 }
 
 impl Part {
-    /// Is it time to compress it? Minutes as soon as they are final, daily rows when nobody corrects them any more.
-    /// Segments that sessions left which came one by one are joined once the part gets no more of them.
+    /// Is it time to compress it? Minutes as soon as they are final; daily rows when nobody corrects them any more.
+    /// Rollups, and segments that sessions left which came one by one, once the part gets no more of them.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
-        let today = crate::market::kst_date(now);
         let Some(mend) = &self.to_mend else { return false };
+        let today = kst_date(now);
         let is_over = self.until <= today;
-        let is_settled = self.until + SETTLED_AFTER <= today;
-        let is_plain = !mend.contains("segments");
-        self.is_final && if self.dataset.is_intraday() { is_plain || is_over } else { is_settled }
+        let is_time = if !self.dataset.is_intraday() {
+            self.until + SETTLED_AFTER <= today
+        } else if self.table == self.dataset.table {
+            is_over || !mend.contains("segments")
+        } else {
+            is_over
+        };
+        self.is_final && is_time
     }
 }
 
