@@ -177,7 +177,7 @@ impl Bench {
     fn promote(&self, database: &str) -> (Duration, Duration) {
         let start = Instant::now();
         let mut promote = self.command(KDATA, database);
-        let mut child = promote.args(["-q", "promote"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = promote.arg("promote").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut receipt = String::new();
         out.read_line(&mut receipt).unwrap();

@@ -194,7 +194,7 @@ fn forged_rows_get_no_further(db: &Db) {
     }
     // What is no number does not even reach the staging.
     let text = reseal(&of[1].1.replacen("2024-01-05,70000,", "2024-01-05,7e4,", 1));
-    db.feed("load", text.as_bytes()).fails(5, &["invalid input syntax for type integer", "changed after"]);
+    db.feed("load", text.as_bytes()).fails(5, &["does not read: 000010,2024-01-05,7e4,", "changed after"]);
     db.nothing_is_staged();
 }
 
@@ -741,7 +741,7 @@ fn what_is_not_staged_is_told(db: &Db) {
     let run = db.kdata("promote");
     assert!(run.stderr.contains("nothing is staged"), "{run:#?}");
     assert_eq!(run.ok(), "");
-    db.kdata("promote --batch 7").fails(2, &["there is no batch 7", "kdata runs"]);
+    db.kdata("promote --batch 7").fails(2, &["there is no batch 7", "nothing was loaded yet"]);
     fixture(db);
     assert!(db.kdata("promote --batch 1").stderr.contains("promoted before"));
 }

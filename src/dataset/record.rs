@@ -153,6 +153,26 @@ pub fn split(row: &[u8], spans: &mut Vec<(usize, usize)>) -> bool {
     true
 }
 
+/// Splits a row that has quoted fields: the spans are those of `text`. None where it does not read.
+pub fn unquote(row: &[u8], text: &mut Vec<u8>, spans: &mut Vec<(usize, usize)>) {
+    let mut ends = vec![0; row.len() + 1];
+    // One byte more than needed: an unquoted text of length 0 would be taken for the row itself.
+    text.resize(row.len() + 1, 0);
+    let mut reader = csv_core::Reader::new();
+    let (result, read, written, count) = reader.read_record(row, text, &mut ends);
+    spans.clear();
+    // A carriage return ends the record for the reader, and leaves a rest that is nothing: no row at all.
+    if result != csv_core::ReadRecordResult::InputEmpty || read < row.len() {
+        return;
+    }
+    let (_, _, _, last) = reader.read_record(&[], &mut text[written..], &mut ends[count..]);
+    let mut start = 0;
+    for end in &ends[..count + last] {
+        spans.push((start, *end));
+        start = *end;
+    }
+}
+
 /// Insists on a value.
 pub fn required<T>(value: Option<T>, column: usize) -> Read<T> {
     value.ok_or(Malformed { column, expected: "a value" })

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod cluster;
+pub mod copy;
 pub mod ledger;
 pub mod merge;
 pub mod migrate;

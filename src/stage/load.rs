@@ -1,25 +1,28 @@
-//! load: one validated stream into one staging table, in one transaction with its ledger row. Rows are not parsed:
-//! bytes go into COPY as they come.
+//! load: one validated stream into one staging table, in one transaction with its ledger row, by one COPY.
 
 use std::io::Read;
+use std::mem;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, pin_mut};
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, Transaction};
 
-use crate::dataset;
+use crate::dataset::{self, Dataset};
+use crate::db::copy::Encoder;
 use crate::db::failed;
 use crate::db::ledger::{About, Run};
 use crate::db::migrate::Kind;
 use crate::error::{Error, Result};
 use crate::source::Source;
-use crate::stream::{Block, Counts, Mark, Preamble, Reader, Stage};
+use crate::stream::{self, Block, Counts, Mark, Preamble, Reader, Stage};
 
 /// Pieces on their way from the pipe to the server: back-pressure, not a queue.
 const IN_FLIGHT: usize = 16;
 /// Small enough to stay in the processor's cache on its way.
 const CHUNK: usize = 64 * 1024;
+/// The row that fills a chunk may go so far beyond it without moving the others.
+const SLACK: usize = 1024;
 
 /// A staged batch.
 #[derive(Debug)]
@@ -59,9 +62,9 @@ pub async fn load<R: Read + Send + 'static>(
     let mut run = Run::begin(ledger, "load", About::from(&*preamble)).await?;
     let refused = refusal(&preamble, kind);
     let transaction = client.transaction().await.map_err(failed("cannot begin the load"))?;
-    let staged = match refused {
-        None => stage(&transaction, &preamble, &mut pieces, &mut run).await,
-        Some(error) => Err(error),
+    let staged = match &refused {
+        None => stage(&transaction, &preamble, &mut pieces, &mut run).await.map(Some),
+        Some(_) => Ok(None),
     };
     // However staging ended, the stream is read to its end: it may say why, and its rejects are kept.
     while let Some(piece) = pieces.recv().await {
@@ -74,9 +77,12 @@ pub async fn load<R: Read + Send + 'static>(
         Err(error) => (Counts::default(), Err(error)),
     };
     // A refusal comes first, then what is wrong with the stream, then what the server made of it.
-    let outcome = match (staged, verdict) {
-        (Err(error @ Error::Refused { .. }), _) | (_, Err(error)) | (Err(error), Ok(())) => Err(error),
-        (Ok(staged), Ok(())) => commit(transaction, &preamble, staged, counts, &mut run).await,
+    let outcome = match (refused, verdict, staged) {
+        (Some(error), _, _) | (None, Err(error), _) | (None, Ok(()), Err(error)) => Err(error),
+        (None, Ok(()), Ok(staged)) => {
+            let staged = staged.expect("what is not refused is staged");
+            commit(transaction, &preamble, staged, counts, &mut run).await
+        }
     };
     match outcome {
         Ok(batch) => {
@@ -98,25 +104,77 @@ fn finished(reading: std::result::Result<Result<Counts>, tokio::task::JoinError>
 fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
     let (mut reader, preamble) = Reader::new(input)?;
     let mut ascent = (preamble.ordered && preamble.dataset.is_intraday()).then(Ascent::default);
+    let dataset = preamble.dataset;
     // The receiver hangs up only when it has failed, and then reports its own error.
     let _ = pieces.blocking_send(Piece::Begin(Box::new(preamble)));
+    let mut rows = Rows::new(dataset);
     while let Some(block) = reader.next_block()? {
-        let piece = match block {
-            Block::Rows(rows) => {
+        match block {
+            Block::Rows(block) => {
                 if let Some(ascent) = &mut ascent {
-                    ascent.go_on(rows)?;
+                    ascent.go_on(block)?;
                 }
-                // Rows arrive by the reader's buffer: cut where they stand, COPY does not care where a piece ends.
-                for chunk in rows.chunks(CHUNK) {
-                    let _ = pieces.blocking_send(Piece::Rows(Bytes::copy_from_slice(chunk)));
-                }
-                continue;
+                rows.take(block, |chunk| {
+                    let _ = pieces.blocking_send(Piece::Rows(chunk));
+                })?;
             }
-            Block::Mark(line) => Piece::Mark(Mark::parse(line)?),
-        };
-        let _ = pieces.blocking_send(piece);
+            Block::Mark(line) => {
+                let _ = pieces.blocking_send(Piece::Mark(Mark::parse(line)?));
+            }
+        }
+    }
+    if let Some(chunk) = rows.finish() {
+        let _ = pieces.blocking_send(Piece::Rows(chunk));
     }
     Ok(reader.counts())
+}
+
+/// Rows on their way into the COPY: encoded for the server, or as they stand.
+struct Rows {
+    encoder: Option<Encoder>,
+    buffer: Vec<u8>,
+}
+
+impl Rows {
+    fn new(dataset: &Dataset) -> Self {
+        let encoder = Encoder::new(dataset);
+        let mut buffer = Vec::with_capacity(CHUNK + SLACK);
+        if encoder.is_some() {
+            Encoder::begin(&mut buffer);
+        }
+        Self { encoder, buffer }
+    }
+
+    /// Takes whole rows and hands chunks on.
+    fn take(&mut self, rows: &[u8], mut send: impl FnMut(Bytes)) -> Result<()> {
+        let Some(encoder) = &mut self.encoder else {
+            // COPY does not care where a piece ends.
+            rows.chunks(CHUNK).for_each(|chunk| send(Bytes::copy_from_slice(chunk)));
+            return Ok(());
+        };
+        let mut at = 0;
+        for end in memchr::memchr_iter(b'\n', rows) {
+            let row = &rows[at..end];
+            at = end + 1;
+            encoder.row(row, &mut self.buffer).ok_or_else(|| Error::Refused {
+                what: format!("a row does not read: {}", stream::printable(row)),
+                help: "validated rows do: the stream was changed after `kdata validate`; run the whole pipe again"
+                    .into(),
+            })?;
+            if self.buffer.len() >= CHUNK {
+                send(mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK + SLACK)).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left at the end of a good stream.
+    fn finish(mut self) -> Option<Bytes> {
+        self.encoder.map(|_| {
+            Encoder::end(&mut self.buffer);
+            self.buffer.into()
+        })
+    }
 }
 
 /// Looks that minute bars ascend by session, name and minute, so that none comes twice. `kdata validate` made sure; but
@@ -215,7 +273,9 @@ async fn stage(
     let columns = dataset.column_list(|c| format!("{} {}", c.name, c.sql));
     let create = format!("CREATE TABLE staging.b{batch} ({columns})");
     transaction.batch_execute(&create).await.map_err(&doing)?;
-    let copy = format!("COPY staging.b{batch} ({}) FROM STDIN WITH (FORMAT csv, FREEZE)", dataset.header());
+    let format = if Encoder::new(dataset).is_some() { "binary" } else { "csv" };
+    let copy =
+        format!("COPY staging.b{batch} ({}) FROM STDIN WITH (FORMAT {format}, FREEZE)", dataset.header());
     let sink = transaction.copy_in(&copy).await.map_err(&doing)?;
     pin_mut!(sink);
     while let Some(piece) = pieces.recv().await {

@@ -94,7 +94,7 @@ impl Held {
         self.contradicted = false;
         self.unquoted.clear();
         if !record::split(row, &mut self.spans) {
-            unquote(row, &mut self.unquoted, &mut self.spans);
+            record::unquote(row, &mut self.unquoted, &mut self.spans);
         }
     }
 
@@ -106,26 +106,6 @@ impl Held {
         let fields = self.fields();
         let value = |key: &&str| stream::printable(fields.get(dataset.index(key)));
         dataset.key.iter().map(value).collect::<Vec<_>>().join(",")
-    }
-}
-
-/// Splits a row that has quoted fields.
-fn unquote(row: &[u8], text: &mut Vec<u8>, spans: &mut Vec<(usize, usize)>) {
-    let mut ends = vec![0; row.len() + 1];
-    // One byte more than needed: an unquoted text of length 0 would be taken for the row itself.
-    text.resize(row.len() + 1, 0);
-    let mut reader = csv_core::Reader::new();
-    let (result, read, written, count) = reader.read_record(row, text, &mut ends);
-    spans.clear();
-    // A carriage return ends the record for the reader, and leaves a rest that is nothing: no row at all.
-    if result != csv_core::ReadRecordResult::InputEmpty || read < row.len() {
-        return;
-    }
-    let (_, _, _, last) = reader.read_record(&[], &mut text[written..], &mut ends[count..]);
-    let mut start = 0;
-    for end in &ends[..count + last] {
-        spans.push((start, *end));
-        start = *end;
     }
 }
 
