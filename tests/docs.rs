@@ -47,6 +47,8 @@ fn both_languages_name_the_same() {
     {
         let (here, there) = (document(english), document(korean));
         assert_eq!(blocks(&here), blocks(&there), "{english} and {korean}: code blocks");
+        let headings = |text: &str| text.lines().filter(|line| line.starts_with("## ")).count();
+        assert_eq!(headings(&here), headings(&there), "{english} and {korean}: chapters");
         if english == "README.md" {
             assert_eq!(first_cells(&here), first_cells(&there), "{english} and {korean}: rows of tables");
         }
