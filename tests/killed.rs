@@ -115,7 +115,7 @@ fn kill(target: &str) {
 fn killed_at_random_moments(backend: &str) {
     // All of them take minutes: a plain run of the tests makes a few.
     let all = std::env::var_os("KDATA_TEST_KILLS").is_some();
-    let (of_client, of_server) = if all { (20, 10) } else { (3, 2) };
+    let (of_client, of_server) = if all { (20, 10) } else { (2, 1) };
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
     announce(&format!("killed ({backend}): client {of_client} times, server {of_server} times, seed {seed}"));
     let own = Own::new(backend);
