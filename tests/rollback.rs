@@ -151,8 +151,9 @@ fn rows_found_equal_are_built_upon(db: &Db) {
 
 fn what_cannot_be_undone_is_told(db: &Db) {
     show(db, &Sheet::fixture(2024));
-    db.kdata("rollback 1").fails(2, &["there is no batch 1", "kdata runs"]);
+    db.kdata("rollback 1").fails(2, &["there is no batch 1", "nothing was loaded yet"]);
     let batch = promoted(db, "ohlcv", FROM, TO);
+    db.kdata("rollback 999").fails(2, &["there is no batch 999", "kdata runs"]);
     db.kdata(&format!("rollback {batch}")).ok();
     db.kdata(&format!("rollback {batch}")).fails(2, &["is rolled_back: nothing to undo"]);
     db.kdata("rollback").fails(2, &["BATCH"]);

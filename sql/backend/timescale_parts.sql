@@ -118,10 +118,10 @@ CREATE FUNCTION ops.kept_in(rel text) RETURNS regclass LANGUAGE sql STABLE AS $$
 $$;
 
 -- The parts of market.<rel>, what they take, and what compressing them would mend: plain rows, rows out of order, or
--- far more segments than their rows need, as a part has to which sessions came one by one. A minute of
--- Seoul's day lies in UTC's day of the same date. until_session is exclusive.
+-- far more segments than their rows need, as a part has to which sessions came one by one: those can wait until it gets
+-- no more of them. A minute of Seoul's day lies in UTC's day of the same date. until_session is exclusive.
 CREATE FUNCTION ops.parts(rel text)
-RETURNS TABLE (part text, from_session date, until_session date, bytes bigint, is_compressed boolean, to_mend text)
+RETURNS TABLE (part text, from_session date, until_session date, bytes bigint, is_compressed boolean, to_mend text, can_wait boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     chunk record;
@@ -152,6 +152,7 @@ BEGIN
             PERFORM set_config('timescaledb.enable_transparent_decompression', 'on', true);
         END IF;
         to_mend := CASE WHEN has_plain THEN 'plain rows' WHEN chunk.status & 2 > 0 THEN 'rows out of order' END;
+        can_wait := to_mend IS NULL;
         IF to_mend IS NULL AND chunk.compress_relid IS NOT NULL THEN
             EXECUTE format('SELECT coalesce(sum(n), 0), coalesce(sum(ceil(rows / 1000.0)), 0)
                             FROM (SELECT count(*) AS n, sum(_ts_meta_count) AS rows FROM %s GROUP BY %s) AS s',

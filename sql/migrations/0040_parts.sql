@@ -23,14 +23,10 @@ CREATE TABLE ops.pending_rollups (
 );
 COMMENT ON TABLE ops.pending_rollups IS 'Sessions whose minute bars changed and whose rollups were not brought up to date yet.';
 
-CREATE OR REPLACE VIEW ops.keyed_tables AS
-SELECT c.relname::text AS table_name,
-       array_agg(a.attname::text ORDER BY array_position(i.indkey, a.attnum)) AS key
-FROM pg_class c
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-WHERE c.relnamespace = 'market'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND EXISTS (SELECT FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attname = 'batch_id')
-GROUP BY c.relname
+-- Tables are keyed as a whole, or part by part.
+ALTER VIEW ops.keyed_tables RENAME TO tables_with_keys;
+CREATE VIEW ops.keyed_tables AS
+SELECT table_name, key FROM ops.tables_with_keys
 UNION
 SELECT table_name, key FROM ops.part_keys;
+COMMENT ON VIEW ops.keyed_tables IS 'The tables of schema market whose rows belong to batches, with their keys.';

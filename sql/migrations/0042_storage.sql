@@ -1,7 +1,7 @@
 -- What the parts of tables are compressed by, and bars of 5, 15 and 60 minutes.
 
 -- Reads ask for one stock, ETF, index or scheme, and for a span of time. Layouts of daily bars that were measured
--- (benches/layouts.py: 3.48 M rows, 5 years, TimescaleDB 2.28.3; ms are planning and execution, 2 loaded cores):
+-- (`benches/layouts.py`: 3.48 M rows, 5 years, TimescaleDB 2.28.3; ms are planning and execution, 2 loaded cores):
 --   part of     segment by   order by           saved    a stock's 5 years   a session across the market
 --   7 days      stock_code   time              -10.7 %      132    ms           7.4 ms
 --   1 month     stock_code   time               64.3 %       30    ms           8.5 ms

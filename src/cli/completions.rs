@@ -6,8 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, Command};
 
 use super::{Context, explain};
-use crate::db::cluster::Cluster;
-use crate::db::{Place, Target, failed};
+use crate::db::{Place, failed};
 use crate::error::Result;
 use crate::stage::block_on;
 
@@ -201,11 +200,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// Numbers out of the database, when it runs and answers at once.
 fn from_database(context: &Context, query: &str) -> Offers {
     let ask = async {
-        let settings = &context.settings;
-        if settings.database_url.is_none() && !Cluster::locate(settings)?.status().await.running {
-            return Ok(Vec::new());
-        }
-        let client = Place::resolve(settings, Target::Main).await?.connect().await?;
+        let Some(client) = Place::connect_if_running(&context.settings).await? else { return Ok(Vec::new()) };
         let rows = client.query(query, &[]).await.map_err(failed("cannot list them"))?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     };

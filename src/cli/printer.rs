@@ -177,9 +177,16 @@ pub(super) fn count(n: impl Into<i128>) -> String {
     if n < 0 { format!("-{text}") } else { text }
 }
 
-/// A size, with its unit.
-pub(super) fn bytes(n: u64) -> String {
-    indicatif::DecimalBytes(n).to_string()
+/// Bytes in the unit that leaves up to four digits.
+pub(super) fn bytes(n: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let (mut size, mut unit) = (n as f64, 0);
+    while size.abs() >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{size:.1} {}", UNITS[unit]) }
 }
 
 /// The terminal's width, when stdout is one.
@@ -261,6 +268,13 @@ mod tests {
             [(0, "0"), (999, "999"), (1_000, "1,000"), (95_412, "95,412"), (-1_234_567, "-1,234,567")]
         {
             assert_eq!(count(n), text);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (n, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5_368_709_120, "5.0 GiB")] {
+            assert_eq!(bytes(n), text);
         }
     }
 

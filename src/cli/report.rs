@@ -167,7 +167,7 @@ impl Args {
             (_, _, _, Span::Year) => Ok(year_of(today.year())),
             (_, _, _, Span::Recent) => {
                 let mut from = context.known(today)?;
-                for _ in 0..RECENT {
+                for _ in 0..report::RECENT {
                     from = calendar.prev_session(from).unwrap_or(from);
                 }
                 Ok((from, today))
@@ -175,9 +175,6 @@ impl Args {
         }
     }
 }
-
-/// So many sessions back is recent.
-const RECENT: usize = 20;
 
 fn year_of(year: i32) -> (NaiveDate, NaiveDate) {
     let day = |month, day| {

@@ -1,8 +1,7 @@
 //! Suggestions for what was mistyped: rules, batches, and stocks by their names.
 
 use super::Context;
-use crate::db::cluster::Cluster;
-use crate::db::{Place, Target, failed};
+use crate::db::{Place, failed};
 use crate::error::{Error, Result};
 use crate::market::StockCode;
 use crate::source::{Job, sim};
@@ -92,11 +91,7 @@ fn called<'s>(word: &str, stocks: &'s [Stock]) -> Vec<&'s Stock> {
 /// The stocks that the database knows, where it runs; nothing is started for a hint.
 fn known(context: &Context) -> Vec<Stock> {
     let ask = async {
-        let settings = &context.settings;
-        if settings.database_url.is_none() && !Cluster::locate(settings)?.status().await.running {
-            return Ok(Vec::new());
-        }
-        let client = Place::resolve(settings, Target::Main).await?.connect().await?;
+        let Some(client) = Place::connect_if_running(&context.settings).await? else { return Ok(Vec::new()) };
         let query = "SELECT stock_code, name, coalesce(name_en, '') FROM market.stocks ORDER BY is_active DESC, stock_code";
         let rows = client.query(query, &[]).await.map_err(failed("cannot read the names"))?;
         let stock = |row: &tokio_postgres::Row| {

@@ -68,6 +68,14 @@ impl Place {
         Ok(place)
     }
 
+    /// A connection to the main database where it runs; nothing is started or made for it.
+    pub async fn connect_if_running(settings: &Settings) -> Result<Option<Client>> {
+        if settings.database_url.is_none() && !Cluster::locate(settings)?.status().await.running {
+            return Ok(None);
+        }
+        Self::resolve(settings, Target::Main).await?.connect().await.map(Some)
+    }
+
     /// Is there a database that could be asked, without making one?
     pub fn exists(settings: &Settings) -> Result<bool> {
         Ok(settings.database_url.is_some() || cluster::home(settings)?.join("data/PG_VERSION").exists())
@@ -113,11 +121,15 @@ impl Place {
         Ok(client)
     }
 
-    /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata.
+    /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata. Corrections may reach into as many compressed
+    /// rows as they touch, where TimescaleDB would stop at 100,000 in a transaction.
     pub async fn connect(&self) -> Result<Client> {
         let client = self.try_connect().await.map_err(|e| cannot_connect(&e))?;
         client
-            .batch_execute("SET timezone = 'Asia/Seoul'; SET client_min_messages = warning; SET search_path = public, pg_temp")
+            .batch_execute(
+                "SET timezone = 'Asia/Seoul'; SET client_min_messages = warning; SET search_path = public, pg_temp; \
+                 SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0",
+            )
             .await
             .map_err(failed("cannot set up the connection"))?;
         Ok(client)

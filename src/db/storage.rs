@@ -25,8 +25,9 @@ pub async fn leave_rollups(
     Ok(())
 }
 
-/// Keys new parts, which proves that they hold no key twice, and brings the rollups of changed sessions up to date. What fails stays recorded, with the reason; the next promote,
-/// rollback or compress tries again. Returns how many spans of sessions were refreshed.
+/// Keys new parts, which proves that they hold no key twice, and brings the rollups of changed sessions up to date. What
+/// fails stays recorded, with the reason; the next promote, rollback or compress tries again. Returns how many spans of
+/// sessions were refreshed.
 pub async fn refresh_rollups(place: &Place) -> Result<usize> {
     let client = place.connect().await?;
     let doing = failed("cannot bring the rollups up to date");
@@ -60,11 +61,15 @@ pub async fn refresh_rollups(place: &Place) -> Result<usize> {
     Ok(spans.len())
 }
 
+/// The same for a caller whose own work is done whatever becomes of this: that it waits is told to the log.
+pub async fn refresh_rollups_or_wait(place: &Place) {
+    if let Err(error) = refresh_rollups(place).await {
+        tracing::warn!("rollups wait for the next promote: {error}");
+    }
+}
+
 async fn refresh(client: &Client, from: NaiveDate, to: NaiveDate) -> Result<()> {
     let doing = failed("cannot bring the rollups up to date");
-    // Late corrections reach into rollups that are compressed.
-    let limit = "SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
-    client.batch_execute(limit).await.map_err(&doing)?;
     let statements = client.query("SELECT ops.to_settle($1, $2)", &[&from, &to]).await.map_err(&doing)?;
     for row in &statements {
         client.batch_execute(row.get(0)).await.map_err(&doing)?;
@@ -86,11 +91,13 @@ pub struct Part {
     /// Day after the last.
     pub until: NaiveDate,
     /// With indexes.
-    pub bytes: u64,
+    pub bytes: i64,
     /// Is it compressed, all or some of it?
     pub is_compressed: bool,
     /// What compressing it would mend.
     pub to_mend: Option<String>,
+    /// May that wait until it gets no more sessions?
+    pub can_wait: bool,
     /// Are all its sessions final?
     pub is_final: bool,
 }
@@ -99,17 +106,16 @@ impl Part {
     /// Is it time to compress it? Minutes as soon as they are final; daily rows when nobody corrects them any more.
     /// Rollups, and segments that sessions left which came one by one, once the part gets no more of them.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
-        let Some(mend) = &self.to_mend else { return false };
         let today = kst_date(now);
         let is_over = self.until <= today;
         let is_time = if !self.dataset.is_intraday() {
             self.until + SETTLED_AFTER <= today
         } else if self.table == self.dataset.table {
-            is_over || !mend.contains("segments")
+            is_over || !self.can_wait
         } else {
             is_over
         };
-        self.is_final && is_time
+        self.to_mend.is_some() && self.is_final && is_time
     }
 }
 
@@ -129,7 +135,7 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
     for (dataset, table) in tables {
         let rows = client
             .query(
-                "SELECT p.part, p.from_session, p.until_session, p.bytes, p.is_compressed, p.to_mend, \
+                "SELECT p.part, p.from_session, p.until_session, p.bytes, p.is_compressed, p.to_mend, p.can_wait, \
                  NOT EXISTS (SELECT FROM market.session_status s WHERE s.dataset = $2 AND s.finality = 'provisional' \
                              AND s.time >= p.from_session AND s.time < p.until_session) \
                  FROM ops.parts($1) p",
@@ -143,10 +149,11 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
             name: row.get(0),
             from: row.get(1),
             until: row.get(2),
-            bytes: row.get::<_, i64>(3).unsigned_abs(),
+            bytes: row.get(3),
             is_compressed: row.get(4),
             to_mend: row.get(5),
-            is_final: row.get(6),
+            can_wait: row.get(6),
+            is_final: row.get(7),
         }));
     }
     Ok(parts)
@@ -154,7 +161,7 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
 
 /// Compresses a part under the lock of its dataset, so that no promote writes it meanwhile; readers go on. Returns the
 /// bytes it takes now.
-pub async fn compress(client: &mut Client, part: &Part) -> Result<u64> {
+pub async fn compress(client: &mut Client, part: &Part) -> Result<i64> {
     let doing = failed("cannot compress the part");
     let transaction = client.transaction().await.map_err(&doing)?;
     transaction
@@ -176,5 +183,5 @@ pub async fn compress(client: &mut Client, part: &Part) -> Result<u64> {
     }
     let bytes = "SELECT bytes FROM ops.parts($1) WHERE part = $2";
     let row = client.query_one(bytes, &[&part.table, name]).await.map_err(&doing)?;
-    Ok(row.get::<_, i64>(0).unsigned_abs())
+    Ok(row.get(0))
 }

@@ -8,7 +8,7 @@ use futures_util::{SinkExt, pin_mut};
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, Transaction};
 
-use crate::dataset::{self, Dataset};
+use crate::dataset;
 use crate::db::copy::Encoder;
 use crate::db::failed;
 use crate::db::ledger::{About, Run};
@@ -103,17 +103,12 @@ fn finished(reading: std::result::Result<Result<Counts>, tokio::task::JoinError>
 /// Reads the stream on a thread of its own and proves its end.
 fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
     let (mut reader, preamble) = Reader::new(input)?;
-    let mut ascent = (preamble.ordered && preamble.dataset.is_intraday()).then(Ascent::default);
-    let dataset = preamble.dataset;
+    let mut rows = Rows::new(&preamble);
     // The receiver hangs up only when it has failed, and then reports its own error.
     let _ = pieces.blocking_send(Piece::Begin(Box::new(preamble)));
-    let mut rows = Rows::new(dataset);
     while let Some(block) = reader.next_block()? {
         match block {
             Block::Rows(block) => {
-                if let Some(ascent) = &mut ascent {
-                    ascent.go_on(block)?;
-                }
                 rows.take(block, |chunk| {
                     let _ = pieces.blocking_send(Piece::Rows(chunk));
                 })?;
@@ -132,17 +127,19 @@ fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
 /// Rows on their way into the COPY: encoded for the server, or as they stand.
 struct Rows {
     encoder: Option<Encoder>,
+    ascent: Option<Ascent>,
     buffer: Vec<u8>,
 }
 
 impl Rows {
-    fn new(dataset: &Dataset) -> Self {
-        let encoder = Encoder::new(dataset);
+    fn new(preamble: &Preamble) -> Self {
+        let encoder = Encoder::new(preamble.dataset);
+        let ascent = (preamble.ordered && preamble.dataset.is_intraday()).then(Ascent::default);
         let mut buffer = Vec::with_capacity(CHUNK + SLACK);
         if encoder.is_some() {
             Encoder::begin(&mut buffer);
         }
-        Self { encoder, buffer }
+        Self { encoder, ascent, buffer }
     }
 
     /// Takes whole rows and hands chunks on.
@@ -156,6 +153,9 @@ impl Rows {
         for end in memchr::memchr_iter(b'\n', rows) {
             let row = &rows[at..end];
             at = end + 1;
+            if let Some(ascent) = &mut self.ascent {
+                ascent.go_on(row)?;
+            }
             encoder.row(row, &mut self.buffer).ok_or_else(|| Error::Refused {
                 what: format!("a row does not read: {}", stream::printable(row)),
                 help: "validated rows do: the stream was changed after `kdata validate`; run the whole pipe again"
@@ -191,35 +191,30 @@ impl Ascent {
     const DAY: usize = "2026-11-20".len();
     const KEY: usize = Self::CODE + Self::TIME;
 
-    /// Takes whole rows, which begin with code and time.
-    fn go_on(&mut self, rows: &[u8]) -> Result<()> {
-        let mut at = 0;
-        for end in memchr::memchr_iter(b'\n', rows) {
-            let row = &rows[at..end];
-            at = end + 1;
-            let mut key = [0; Self::KEY];
-            let is_read = row.len() > Self::KEY + 1
-                && row[Self::CODE] == b','
-                && row[Self::KEY + 1] == b','
-                && row[..=Self::KEY].ends_with(b"+09:00");
-            if is_read {
-                let (code, time) = (&row[..Self::CODE], &row[Self::CODE + 1..=Self::KEY]);
-                let (day, minute) = time.split_at(Self::DAY);
-                key[..Self::DAY].copy_from_slice(day);
-                key[Self::DAY..Self::DAY + Self::CODE].copy_from_slice(code);
-                key[Self::DAY + Self::CODE..].copy_from_slice(minute);
-            }
-            if key <= self.last {
-                return Err(Error::Refused {
-                    what: format!(
-                        "the stream is out of the order that it promises (order=key) at: {}",
-                        String::from_utf8_lossy(&row[..row.len().min(Self::KEY + 1)])
-                    ),
-                    help: "it was changed after `kdata validate`: run the whole pipe again".into(),
-                });
-            }
-            self.last = key;
+    /// Takes a row, which begins with code and time.
+    fn go_on(&mut self, row: &[u8]) -> Result<()> {
+        let mut key = [0; Self::KEY];
+        let is_read = row.len() > Self::KEY + 1
+            && row[Self::CODE] == b','
+            && row[Self::KEY + 1] == b','
+            && row[..=Self::KEY].ends_with(b"+09:00");
+        if is_read {
+            let (code, time) = (&row[..Self::CODE], &row[Self::CODE + 1..=Self::KEY]);
+            let (day, minute) = time.split_at(Self::DAY);
+            key[..Self::DAY].copy_from_slice(day);
+            key[Self::DAY..Self::DAY + Self::CODE].copy_from_slice(code);
+            key[Self::DAY + Self::CODE..].copy_from_slice(minute);
         }
+        if key <= self.last {
+            return Err(Error::Refused {
+                what: format!(
+                    "the stream is out of the order that it promises (order=key) at: {}",
+                    String::from_utf8_lossy(&row[..row.len().min(Self::KEY + 1)])
+                ),
+                help: "it was changed after `kdata validate`: run the whole pipe again".into(),
+            });
+        }
+        self.last = key;
         Ok(())
     }
 }
@@ -353,25 +348,24 @@ mod tests {
 
     #[test]
     fn minutes_ascend() {
-        let row = |(code, time): &(&str, &str)| format!("{code},2026-11-{time}:00+09:00,1,1,1,1,1,\n");
-        let rows =
-            |times: &[(&str, &str)]| times.iter().flat_map(|t| row(t).into_bytes()).collect::<Vec<u8>>();
-        let good = rows(&[
+        let row = |code: &str, time: &str| format!("{code},2026-11-{time}:00+09:00,1,1,1,1,1,").into_bytes();
+        let mut ascent = Ascent::default();
+        for (code, time) in [
             ("000020", "19T09:00"),
             ("000020", "19T09:01"),
             ("000040", "19T09:00"),
             ("000020", "20T09:00"),
-        ]);
-        let mut ascent = Ascent::default();
-        assert!(ascent.go_on(&good).is_ok());
-        assert!(ascent.go_on(&rows(&[("000020", "20T09:01")])).is_ok());
+            ("000020", "20T09:01"),
+        ] {
+            assert!(ascent.go_on(&row(code, time)).is_ok(), "{code} {time}");
+        }
         for bad in [
-            rows(&[("000020", "20T09:01")]),
-            rows(&[("000020", "20T09:00")]),
-            rows(&[("000010", "20T15:30")]),
-            rows(&[("999999", "19T15:30")]),
-            b"000020,2026-11-20T01:00:00+00:00,1,1,1,1,1,\n".to_vec(),
-            b"x\n".to_vec(),
+            row("000020", "20T09:01"),
+            row("000020", "20T09:00"),
+            row("000010", "20T15:30"),
+            row("999999", "19T15:30"),
+            b"000020,2026-11-20T01:00:00+00:00,1,1,1,1,1,".to_vec(),
+            b"x".to_vec(),
         ] {
             let mut after = Ascent { last: ascent.last };
             assert!(after.go_on(&bad).is_err(), "{}", String::from_utf8_lossy(&bad));

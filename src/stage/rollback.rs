@@ -65,10 +65,8 @@ pub async fn rollback(place: &Place, batch: i64) -> Result<Undone> {
     };
     let run = Run::begin(place.connect().await?, "rollback", about).await?;
     let outcome = attempt(&mut client, batch).await;
-    if outcome.is_ok()
-        && let Err(error) = storage::refresh_rollups(place).await
-    {
-        tracing::warn!("rollups wait for the next promote: {error}");
+    if outcome.is_ok() {
+        storage::refresh_rollups_or_wait(place).await;
     }
     run.end(outcome.as_ref().map(|_| Some(batch)), Counts::default()).await?;
     outcome
@@ -98,8 +96,6 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
                 .execute("SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))", &[&name])
                 .await
                 .map_err(&doing)?;
-            let limit = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
-            transaction.batch_execute(limit).await.map_err(&doing)?;
             refuse_if_built_upon(&transaction, batch, dataset, range).await?;
             refuse_if_filled_up(&transaction, batch, dataset, range).await?;
             let (mut removed, mut restored) = (0, 0);

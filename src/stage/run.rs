@@ -60,10 +60,7 @@ pub fn promote_batch(database: &Database, batch: i64, settings: &Settings) -> Re
         let [batch] = staged.as_slice() else { unreachable!("one batch was asked for") };
         promote::discard_refused(&database.place, batch).await?;
         let receipt = promote::promote(&database.place, batch, Options::default()).await?;
-        storage::refresh_rollups(&database.place).await.unwrap_or_else(|error| {
-            tracing::warn!("rollups wait for the next promote: {error}");
-            0
-        });
+        storage::refresh_rollups_or_wait(&database.place).await;
         Ok(receipt)
     })
 }

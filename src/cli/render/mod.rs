@@ -87,7 +87,7 @@ fn shown(value: &Value, kind: Kind) -> String {
     match (value, kind) {
         (Value::Absent, _) => "-".to_owned(),
         (Value::Integer(n), Kind::Count) => printer::count(*n),
-        (Value::Integer(n), Kind::Bytes) => bytes(*n),
+        (Value::Integer(n), Kind::Bytes) => printer::bytes(*n),
         (Value::Number(n), Kind::Percent) => format!("{n:.2} %"),
         (Value::Number(n), Kind::Seconds) => format!("{n:.1} s"),
         (Value::Moment(at), _) => at.with_timezone(&kst()).format("%Y-%m-%d %H:%M").to_string(),
@@ -96,32 +96,8 @@ fn shown(value: &Value, kind: Kind) -> String {
     }
 }
 
-/// Bytes in the unit that leaves up to four digits.
-fn bytes(n: i64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
-    let (mut size, mut unit) = (n as f64, 0);
-    while size.abs() >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{n} B") } else { format!("{size:.1} {}", UNITS[unit]) }
-}
-
 /// In the reader's language, the first letter in upper case.
 fn sentence(text: &str) -> String {
     let mut chars = say(text).chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        for (n, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5_368_709_120, "5.0 GiB")] {
-            assert_eq!(bytes(n), text);
-        }
-    }
 }

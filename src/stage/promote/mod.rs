@@ -6,11 +6,14 @@ mod around;
 mod empty;
 mod masters;
 mod snapshots;
+mod superseded;
 
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient, Transaction};
+
+pub use self::superseded::discard_refused;
 
 use self::around::{STAGED_DAYS, check, fill, look_around, within};
 use crate::dataset::rule::BETTER_IS_THERE;
@@ -223,9 +226,6 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
             .await
             .map_err(&doing)?;
     }
-    // Corrections reach into compressed parts: all that they touch, in this transaction.
-    let limit = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
-    transaction.batch_execute(limit).await.map_err(&doing)?;
     if batch.dataset.is_intraday() {
         transaction.batch_execute(&fill(STAGED_DAYS, batch)).await.map_err(&doing)?;
     }
@@ -273,7 +273,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     if let Some(run) = run {
         ledger::replace_remarks(&transaction, run.id, batch.id, batch.dataset.name, &remarks).await?;
         close(&transaction, &receipt).await?;
-        receipt.superseded = supersede(&transaction, batch, false).await?;
+        receipt.superseded = superseded::supersede(&transaction, batch, false).await?;
         transaction.commit().await.map_err(&doing)?;
     }
     Ok(receipt)
@@ -548,41 +548,4 @@ async fn close(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<()> {
         .map_err(&doing)?;
     let query = format!("DROP VIEW staged; DROP TABLE staging.b{}", receipt.batch.id);
     transaction.batch_execute(&query).await.map_err(&doing)
-}
-
-/// Discards staged batches of the same that a promote refused: this one was read since, and is judged in their place. Else
-/// a batch that is held would be staged again with every run.
-pub async fn discard_refused(place: &Place, batch: &Batch) -> Result<()> {
-    let doing = failed("cannot discard what was refused before");
-    let mut client = place.connect().await?;
-    let transaction = client.transaction().await.map_err(&doing)?;
-    lock(&transaction, batch, Options::default()).await?;
-    supersede(&transaction, batch, true).await?;
-    transaction.commit().await.map_err(&doing)
-}
-
-/// Discards staged batches that were read before this one, of the same or of less: left behind by a run that was killed, or
-/// read before the source's data settled. Promoted later they would bring back what is old.
-async fn supersede(transaction: &Transaction<'_>, batch: &Batch, only_refused: bool) -> Result<Vec<i64>> {
-    let doing = failed("cannot discard what was superseded");
-    let rows = transaction
-        .query(
-            "UPDATE ops.batches p SET state = 'discarded', ended_at = now(), superseded_by = f.batch_id, \
-             problem = concat('superseded by batch ', f.batch_id, ', which is ', \
-                              CASE WHEN f.finality = p.finality THEN 'newer' ELSE f.finality END) \
-             FROM ops.batches f \
-             WHERE f.batch_id = $1 AND p.state = 'staged' AND p.batch_id < f.batch_id \
-             AND (p.problem IS NOT NULL OR NOT $2) AND (p.finality = 'provisional' OR f.finality = 'final') \
-             AND (p.dataset, p.source, p.scope) = (f.dataset, f.source, f.scope) \
-             AND (f.names = p.names OR f.names <> 'list') AND p.from_time >= f.from_time AND p.to_time <= f.to_time \
-             RETURNING p.batch_id",
-            &[&batch.id, &only_refused],
-        )
-        .await
-        .map_err(&doing)?;
-    let superseded: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    for id in &superseded {
-        transaction.batch_execute(&format!("DROP TABLE staging.b{id}")).await.map_err(&doing)?;
-    }
-    Ok(superseded)
 }

@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Row};
 
 use super::holes::fill;
 use crate::dataset::{self, Dataset};
-use crate::db::failed;
+use crate::db::{failed, ledger};
 use crate::error::{Error, Result};
 use crate::market::{Calendar, kst_date};
 use crate::source::published::{self, State};
@@ -128,9 +128,7 @@ impl<'a> Asked<'a> {
         let query =
             "SELECT dataset, from_time, to_time, state, provides FROM ops.batches WHERE batch_id = $1";
         let row = client.query_opt(query, &[&batch]).await.map_err(failed(DOING))?;
-        let row = row.ok_or_else(|| {
-            Error::usage(format!("there is no batch {batch}"), "`kdata runs` lists the batches")
-        })?;
+        let Some(row) = row else { return Err(ledger::no_batch(client, batch).await) };
         let (name, state): (&str, &str) = (row.get(0), row.get(3));
         if state != "staged" {
             return Err(Error::usage(

@@ -12,7 +12,7 @@ const DUE: &str = include_str!("../../../sql/report/due.sql");
 const RUNS: &str = include_str!("../../../sql/report/last_runs.sql");
 
 /// So many sessions back is recent.
-const RECENT: i64 = 20;
+pub const RECENT: u16 = 20;
 
 /// The sessions that are not promoted final, with what they are instead; of lists the last of each week that has none.
 /// `sessions`: how many to look back; absent: the recent ones, as far as this database goes back. What was before is
@@ -25,7 +25,10 @@ pub async fn due(
 ) -> Result<Vec<(NaiveDate, String)>> {
     let is_weekly = dataset.may_lag > 0;
     let rows = client
-        .query(DUE, &[&dataset.name, &last, &sessions.unwrap_or(RECENT), &is_weekly, &sessions.is_some()])
+        .query(
+            DUE,
+            &[&dataset.name, &last, &sessions.unwrap_or(RECENT.into()), &is_weekly, &sessions.is_some()],
+        )
         .await
         .map_err(failed("cannot list what is due"))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())

@@ -18,7 +18,7 @@ use crate::error::Result;
 
 pub use asked::{Asked, GRACE, Param};
 pub use freshness::{Freshness, freshness, gate};
-pub use ledger::{RunLine, due, runs};
+pub use ledger::{RECENT, RunLine, due, runs};
 use model::{Column, Document, Kind, Table, Value};
 
 /// The version of the JSON forms; fields are only added within one.
