@@ -10,12 +10,13 @@
 //! # Floors
 //!
 //! Types at the edges, bytes in the middle, SQL at the end. Imports point down only; neighbours on a floor do
-//! not import each other, but for `stage::run` and `stage::backfill`, which string the stages together.
+//! not import each other, but for `stage::run` and `stage::backfill`, which string the stages together, and
+//! `stage::status`, which looks at what they left.
 //!
 //! | floor | module | what it is |
 //! |---|---|---|
 //! | 5 | [`cli`] | one file a subcommand: its arguments, and how it runs; `printer` is the only place that prints |
-//! | 4 | [`stage`] | extract, validate, load, promote, rollback, backfill, report, doctor: functions that know nothing of the command line |
+//! | 4 | [`stage`] | extract, validate, load, promote, rollback, backfill, report, doctor, status: functions that know nothing of the command line |
 //! | 3 | [`source`] | one file or folder a source: vendor models → parse → records; `http` is what they share on the network |
 //! | 3 | [`db`] | the private cluster, migrations, the ledger, merging rows into production |
 //! | 2 | [`stream`] | what flows through a pipe: preamble, CSV, marks, trailer |

@@ -163,7 +163,7 @@ const QUIET: &[(&str, bool)] = &[
     ("db stop", false),
 ];
 /// Subcommands whose -q is shown elsewhere, or that need what is not there.
-const NOT_LOOPED: &[&str] = &["db restore", "rejects", "flags", "report", "demo"];
+const NOT_LOOPED: &[&str] = &["db restore", "status", "rejects", "flags", "report", "demo"];
 
 #[test]
 fn every_subcommand_is_silent_on_success_with_q() {

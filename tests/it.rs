@@ -39,6 +39,7 @@ mod reports; // each report in each form; coverage, freshness, reconcile, storag
 mod rollback; // back to the letter
 mod session_status; // in any order, what production holds
 mod sim; // the simulated market, all nine datasets
+mod status; // is all well, on one screen
 mod storage; // minutes compressed as they come, parts of tables, bars of bars
 mod terminal; // completions, manual, logs for programs, quiet runs, examples
 mod validate; // rules, limits, broken streams

@@ -455,6 +455,24 @@ static TEXTS: &[(&str, &str)] = &[
     ("message", "메시지"),
     ("line", "줄"),
     ("row", "행 내용"),
+    // ---- the state of it all ----
+    ("Is all well: one screen, one exit code for monitors", "모두 정상인지 한 화면과 종료 코드 하나로 (모니터링용)"),
+    ("exit 3 when something wants a look", "살펴볼 것이 있으면 종료 코드 3"),
+    ("silent when all is well, else exit 3", "정상이면 조용하고 아니면 종료 코드 3"),
+    ("for programs, exit 3 as well", "프로그램용. 종료 코드 3도 같다"),
+    ("kdata at {time} KST", "kdata 상태 {time} KST"),
+    ("attention", "주의"),
+    ("FAILED", "실패"),
+    ("database", "데이터베이스"),
+    ("freshness", "최신성"),
+    ("failed runs", "실패한 실행"),
+    ("backfills", "과거 수집"),
+    ("rollups", "분봉 집계"),
+    ("backup", "백업"),
+    ("calendar", "달력"),
+    ("blocked", "차단"),
+    ("quota", "일일 한도"),
+    ("disk", "디스크"),
     // ---- the calendar ----
     ("Mo Tu We Th Fr Sa Su", "월 화 수 목 금 토 일"),
     (
@@ -533,6 +551,9 @@ mod tests {
             if korean(&text).is_none() {
                 lacking.push(text);
             }
+        }
+        for check in crate::stage::status::CHECKS.iter().filter(|check| korean(check.name).is_none()) {
+            lacking.push(check.name.to_owned());
         }
         assert!(lacking.is_empty(), "not in Korean:\n{}", lacking.join("\n"));
     }

@@ -26,6 +26,7 @@ mod report;
 mod rollback;
 mod run;
 mod runs;
+mod status;
 mod suggest;
 mod validate;
 
@@ -84,6 +85,7 @@ enum Command {
     Calendar(calendar::Args),
     Db(db::Args),
     Doctor(doctor::Args),
+    Status(status::Args),
     Demo(demo::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -242,6 +244,7 @@ fn dispatch(command: Command, printer: Printer, log: LogFormat) -> Result<()> {
         Command::Explain(args) => explain::run(&args, &context),
         Command::Db(args) => db::run(&args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),
+        Command::Status(args) => status::run(&args, &context),
         Command::Demo(args) => demo::run(&args, &context),
         Command::Completions(args) => completions::run(&args, &context),
         Command::Complete(words) => completions::offer(&words, &context),

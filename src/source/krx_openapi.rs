@@ -23,7 +23,7 @@ use crate::stream::{Names, Preamble, Writer};
 
 const BASE: &str = "https://data-dbg.krx.co.kr";
 const RATE: f64 = 2.0;
-const CALLS_A_DAY: u64 = 10_000;
+pub(super) const CALLS_A_DAY: u64 = 10_000;
 /// The first session of the service.
 const FIRST: NaiveDate = ymd(2010, 1, 4);
 const MASTER: &str =
@@ -144,7 +144,7 @@ impl<'a> Extract<'a> {
             rate: settings.rate.unwrap_or(RATE),
             bucket_rate: None,
             key: Some(key.clone()),
-            calls_a_day: Some(CALLS_A_DAY),
+            calls_a_day: Source::KrxOpenapi.quota(job.settings).0,
             bytes_a_day: None,
         };
         Ok(Self { client: Client::new(Source::KrxOpenapi, job, manners)?, vendor: Key(key) })

@@ -309,6 +309,15 @@ impl Source {
         }
     }
 
+    /// What it allows a key on one day (KST): calls, and bytes of answers; `None` where nothing is known of a quota.
+    pub fn quota(self, settings: &Settings) -> (Option<u64>, Option<u64>) {
+        match self {
+            Self::Infomax => (None, Some(settings.infomax_bytes.unwrap_or(infomax::BYTES_A_DAY))),
+            Self::KrxOpenapi => (Some(krx_openapi::CALLS_A_DAY), None),
+            _ => (None, None),
+        }
+    }
+
     /// Simulated data stay out of a live database.
     pub fn is_simulated(name: &str) -> bool {
         name == Self::Sim.name()

@@ -81,16 +81,20 @@ fn sources(settings: &Settings, state: &Path, now: DateTime<Utc>) -> Vec<Check> 
     for source in ready {
         checks.push(credentials(source, settings));
     }
-    // Also of a source that is no longer set up: the block stands all the same.
-    for source in source::ALL {
-        if let Some(block) = Breaker::new(state, source.name()).block(now) {
-            let until = block.until.with_timezone(&kst()).format("%F %H:%M");
-            let found = format!("blocked until {until} KST: {}", block.reason);
-            let remedy = "wait: it is not asked before then; take another source meanwhile";
-            checks.push(check(format!("breaker of {}", source.name()), Health::Failed, found, remedy));
-        }
-    }
+    checks.extend(blocks(state, now));
     checks
+}
+
+/// The blocks in force, also of a source that is no longer set up: its block stands all the same.
+pub(super) fn blocks(state: &Path, now: DateTime<Utc>) -> Vec<Check> {
+    let blocks = source::ALL.iter().filter_map(|source| {
+        let block = Breaker::new(state, source.name()).block(now)?;
+        let until = block.until.with_timezone(&kst()).format("%F %H:%M");
+        let found = format!("blocked until {until} KST: {}", block.reason);
+        let remedy = "wait: it is not asked before then; take another source meanwhile";
+        Some(check(format!("breaker of {}", source.name()), Health::Failed, found, remedy))
+    });
+    blocks.collect()
 }
 
 fn credentials(source: Source, settings: &Settings) -> Check {
@@ -110,7 +114,7 @@ fn credentials(source: Source, settings: &Settings) -> Check {
     check(name, Health::Ok, "set up", "")
 }
 
-fn horizon(calendar: &Calendar, now: DateTime<Utc>) -> Check {
+pub(super) fn horizon(calendar: &Calendar, now: DateTime<Utc>) -> Check {
     let (_, last) = calendar.covers();
     let left = (last - kst_date(now)).num_days();
     let found = format!("the trading calendar ends on {last}, {left} days ahead");
@@ -144,7 +148,7 @@ fn zone() -> Check {
 }
 
 /// The space left where a folder is, or will be.
-fn space(what: &str, folder: &Path) -> Check {
+pub(super) fn space(what: &str, folder: &Path) -> Check {
     let there = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let output = Command::new("df").arg("-Pk").arg(there).stderr(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

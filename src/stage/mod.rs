@@ -10,6 +10,7 @@ pub mod promote;
 pub mod report;
 pub mod rollback;
 pub mod run;
+pub mod status;
 pub mod validate;
 
 use crate::error::{Error, Result};

@@ -57,7 +57,8 @@ pub struct Kept {
     pub made_at: DateTime<Utc>,
     /// It was restored once and found equal.
     pub verified: bool,
-    database: String,
+    /// Of which database.
+    pub database: String,
     rows: i64,
 }
 

@@ -116,10 +116,36 @@ pub struct Used {
     pub bytes: u64,
 }
 
+impl Used {
+    /// What a quota's file tells of a day; nothing where it is of another one.
+    fn on(day: &str, text: &str) -> Self {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let number = |at: usize| words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0);
+        if words.first() == Some(&day) {
+            Self { calls: number(1), bytes: number(2) }
+        } else {
+            Self::default()
+        }
+    }
+}
+
 impl Quota {
     /// A quota whose state is the file `name` of the folder.
     pub fn new(folder: &Path, name: &str, calls: Option<u64>, bytes: Option<u64>) -> Self {
         Self { path: folder.join(name), calls, bytes }
+    }
+
+    /// What the busiest key of a source used on a day; only looks.
+    pub fn used(folder: &Path, source: &str, day: &str) -> Used {
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let of_source = files.filter(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let key = name.strip_prefix(source).and_then(|rest| rest.strip_prefix('-')?.strip_suffix("-day"));
+            // `krx-` begins the names of another source, too.
+            key.is_some_and(|key| !key.contains('-'))
+        });
+        let all = of_source.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        all.map(|text| Used::on(day, &text)).max_by_key(|used| (used.calls, used.bytes)).unwrap_or_default()
     }
 
     /// Counts a call on a day, if one is left: looked at and counted while nobody else can. What was used with it; the
@@ -141,13 +167,7 @@ impl Quota {
 
     fn change<T>(&self, day: &str, change: impl FnOnce(&mut Used) -> T) -> Result<T> {
         locked(&self.path, |text| {
-            let words: Vec<&str> = text.split_ascii_whitespace().collect();
-            let number = |at: usize| words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0);
-            let mut used = if words.first() == Some(&day) {
-                Used { calls: number(1), bytes: number(2) }
-            } else {
-                Used::default()
-            };
+            let mut used = Used::on(day, text);
             let outcome = change(&mut used);
             (format!("{day} {} {}", used.calls, used.bytes), outcome)
         })

@@ -31,7 +31,7 @@ const BASE: &str = "https://infomaxy.einfomax.co.kr";
 /// Below the 60 a minute of the Lite plan.
 const RATE: f64 = 0.95;
 /// The Lite plan's 0.2 GB a day.
-const BYTES_A_DAY: u64 = 200_000_000;
+pub(super) const BYTES_A_DAY: u64 = 200_000_000;
 /// So many rows an answer has at most; the rest is left out without a word.
 const MOST_ROWS: usize = 1_000;
 /// So many rows are held in memory before they go on in the stream's order: about 160 bytes each.
@@ -183,7 +183,7 @@ impl<'a> Extract<'a> {
             bucket_rate: None,
             key: Some(token.clone()),
             calls_a_day: None,
-            bytes_a_day: Some(job.settings.infomax_bytes.unwrap_or(BYTES_A_DAY)),
+            bytes_a_day: Source::Infomax.quota(job.settings).1,
         };
         Ok(Self { client: Client::new(Source::Infomax, job, manners)?, vendor: Token(token) })
     }
