@@ -325,7 +325,12 @@ impl Drill {
             let is_after_a_fault = all.iter().any(|days| days.contains(&day) || days.contains(&before));
             // Sessions that end later are published later.
             let (_, close) = self.world.market.hours(self.world.market.at_or_before(day));
-            ran.run.code != 0 && !is_after_a_fault && close.format("%H:%M").to_string() == "15:30"
+            // Whether all is well is told by the exit code: that of the first days, without a verified backup, is no fault.
+            let is_verdict = ran.run.code == 3 && name_of(&ran.command).ends_with("status");
+            !is_verdict
+                && ran.run.code != 0
+                && !is_after_a_fault
+                && close.format("%H:%M").to_string() == "15:30"
         };
         let bad: Vec<&Ran> = self.ran.iter().filter(is_bad).collect();
         assert!(bad.is_empty(), "{bad:#?}");

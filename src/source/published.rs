@@ -190,6 +190,29 @@ mod tests {
         }
     }
 
+    /// A moment as the crontab's comment has it.
+    fn said((days, hour, minute): Moment) -> String {
+        format!("{}{hour:02}:{minute:02}", if days > 0 { format!("+{days} ") } else { String::new() })
+    }
+
+    #[test]
+    fn the_crontab_says_what_the_table_says() {
+        // The newest line of each source and dataset.
+        let is_newest = |(at, line): &(usize, &Line)| {
+            !TABLE[..*at].iter().any(|above| (above.source, above.dataset) == (line.source, line.dataset))
+        };
+        let lines = TABLE.iter().enumerate().filter(is_newest).map(|(_, line)| {
+            let dataset = if line.dataset == "*" { "all others" } else { line.dataset };
+            let (there, settled) = (said(line.there), said(line.settled));
+            format!("#   {:<12}  {dataset:<16}  {there:<9}  {settled}", line.source)
+        });
+        let table: Vec<String> = lines.collect();
+        let crontab = include_str!("../../crontab.example");
+        let told = crontab.lines().skip_while(|line| !line.starts_with("#   source ")).skip(1);
+        let told: Vec<&str> = told.take_while(|line| line.starts_with("#   ")).collect();
+        assert_eq!(told, table, "crontab.example should read:\n{}", table.join("\n"));
+    }
+
     #[test]
     fn lines_are_in_order() {
         for line in TABLE {
