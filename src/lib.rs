@@ -19,6 +19,8 @@
 //! | 4 | [`stage`] | extract, validate, load, promote, rollback, backfill, report, doctor, status: functions that know nothing of the command line |
 //! | 3 | [`source`] | one file or folder a source: vendor models → parse → records; `http` is what they share on the network |
 //! | 3 | [`db`] | the private cluster, migrations, the ledger, merging rows into production |
+//! | 3 | [`alert`] | who is told that an unattended run failed: a webhook, a command, a dead man's switch |
+//! | 2 | [`state`], [`web`] | small files that processes share; how HTTP clients are made |
 //! | 2 | [`stream`] | what flows through a pipe: preamble, CSV, marks, trailer |
 //! | 1 | [`dataset`] | what a dataset is: columns, key, rules, queries; a static list of values |
 //! | 0 | [`market`] | codes, ticks, limits, the calendar: plain values, dated facts |
@@ -48,6 +50,7 @@
 //! - A report: a file in `sql/report/` and a line in the list of `stage/report/mod.rs`.
 //! - A subcommand: `cli/<name>.rs`, `stage/<name>.rs`, and three lines in the two `mod.rs`.
 
+pub mod alert;
 pub mod cli;
 pub mod dataset;
 pub mod db;
@@ -56,4 +59,6 @@ pub mod market;
 pub mod settings;
 pub mod source;
 pub mod stage;
+pub mod state;
 pub mod stream;
+pub mod web;

@@ -72,6 +72,11 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KDATA_HTTP_TIMEOUT", "seconds that an answer may take (60)"),
     ("KDATA_RETRY_PAUSE", "seconds before the first retry (1); later ones wait longer"),
     ("KDATA_RETRY_LIMIT", "seconds that all waits of one call may take together (180)"),
+    ("KDATA_ALERT_WEBHOOK", "URL that is told of failures of unattended runs; it is a secret"),
+    ("KDATA_ALERT_FORM", "what it takes: json, slack or telegram; absent: by its host"),
+    ("KDATA_ALERT_COMMAND", "shell command that is told the same, JSON on its stdin"),
+    ("KDATA_ALERT_WINDOW", "hours in which the same failure is told once (12)"),
+    ("KDATA_PING_URL", "URL of a dead man's switch, pinged by run and promote; it is a secret"),
     ("KDATA_NOW", "the time to take for now (RFC 3339), for drills and tests"),
     ("KDATA_LOG", "log filter on stderr, e.g. kdata=debug"),
 ];
@@ -87,6 +92,8 @@ pub const SECRETS: &[&str] = &[
     "KDATA_KRX_OPENAPI_KEY",
     "KDATA_KRX_ID",
     "KDATA_KRX_PASSWORD",
+    "KDATA_ALERT_WEBHOOK",
+    "KDATA_PING_URL",
 ];
 
 /// The locale of messages, as POSIX has it: `LC_ALL`, else `LC_MESSAGES`, else `LANG`.
@@ -223,6 +230,61 @@ pub struct HttpSettings {
     pub retry_limit: Duration,
 }
 
+/// What a webhook takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// The alert as it is, as JSON.
+    Json,
+    /// Slack's incoming webhooks, and those that are like them.
+    Slack,
+    /// `sendMessage` of Telegram's bots; the URL ends in `?chat_id=…`.
+    Telegram,
+}
+
+/// Who is told what becomes of unattended runs.
+#[derive(Clone, Debug)]
+pub struct AlertSettings {
+    /// `KDATA_ALERT_WEBHOOK`: URLs of Slack and Telegram hold tokens.
+    pub webhook: Option<SecretPlace>,
+    /// `KDATA_ALERT_FORM`; `None`: told by the webhook's host.
+    pub form: Option<Form>,
+    /// `KDATA_ALERT_COMMAND`, which may hold a token as well.
+    pub command: Option<Secret>,
+    /// `KDATA_ALERT_WINDOW`.
+    pub window: Duration,
+    /// `KDATA_PING_URL`: who knows it can ping it.
+    pub ping: Option<SecretPlace>,
+}
+
+impl AlertSettings {
+    fn read() -> Result<Self> {
+        let form = match text("KDATA_ALERT_FORM")?.as_deref() {
+            None => None,
+            Some("json") => Some(Form::Json),
+            Some("slack") => Some(Form::Slack),
+            Some("telegram") => Some(Form::Telegram),
+            Some(other) => {
+                return Err(Error::usage(
+                    format!("KDATA_ALERT_FORM={other} is unknown"),
+                    "set json, slack or telegram",
+                ));
+            }
+        };
+        Ok(Self {
+            webhook: SecretPlace::find("KDATA_ALERT_WEBHOOK")?,
+            form,
+            command: text("KDATA_ALERT_COMMAND")?.map(Secret::new),
+            window: Duration::from_secs_f64(number("KDATA_ALERT_WINDOW")?.unwrap_or(12.0) * 3600.0),
+            ping: SecretPlace::find("KDATA_PING_URL")?,
+        })
+    }
+
+    /// Is anybody told?
+    pub fn is_set(&self) -> bool {
+        self.webhook.is_some() || self.command.is_some()
+    }
+}
+
 /// A user's own files.
 #[derive(Clone, Debug, Default)]
 pub struct CsvSettings {
@@ -288,6 +350,8 @@ pub struct Settings {
     pub sources: Vec<String>,
     /// What all HTTP sources share.
     pub http: HttpSettings,
+    /// Who is told what becomes of unattended runs.
+    pub alerts: AlertSettings,
     /// `KDATA_LOG`.
     pub log: Option<String>,
     /// Where downloads are kept while they are read.
@@ -393,6 +457,7 @@ impl Settings {
                 retry_pause: seconds("KDATA_RETRY_PAUSE", 1.0)?,
                 retry_limit: seconds("KDATA_RETRY_LIMIT", 180.0)?,
             },
+            alerts: AlertSettings::read()?,
             log: text("KDATA_LOG")?,
             temporary: std::env::temp_dir(),
             columns: text("COLUMNS")?.and_then(|c| c.parse().ok()),

@@ -151,6 +151,8 @@ const QUIET: &[(&str, bool)] = &[
     ("calendar show", true),
     ("explain row.in_range", true),
     ("doctor", false),
+    ("alert test", false),
+    ("alert list", true),
     ("db status", true),
     ("db url --reader", true),
     ("db compress", false),
@@ -168,7 +170,7 @@ const NOT_LOOPED: &[&str] = &["db restore", "status", "rejects", "flags", "repor
 #[test]
 fn every_subcommand_is_silent_on_success_with_q() {
     let mut work = Work::new();
-    work.marcap(2024, &Sheet::fixture(2024));
+    work.marcap(2024, &Sheet::fixture(2024)).set("KDATA_ALERT_COMMAND", "cat >/dev/null");
     work.sh("kdata extract ohlcv --date 2024-01-02 | tee ohlcv.extracted | kdata validate > ohlcv.validated")
         .ok();
     work.write("days.csv", "2027-01-01\n");

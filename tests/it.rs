@@ -6,6 +6,7 @@
 mod support;
 mod vendors;
 
+mod alert; // who is told of failures; a dead man's switch
 mod backfill; // history in windows; the stages in one process
 mod backup; // backup, verify, restore
 mod browser; // HTML reports in a real browser

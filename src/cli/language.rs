@@ -473,6 +473,20 @@ static TEXTS: &[(&str, &str)] = &[
     ("blocked", "차단"),
     ("quota", "일일 한도"),
     ("disk", "디스크"),
+    // ---- alerts ----
+    ("Who is told of failures: try it, list what fails", "실패를 누구에게 알리는지: 시험하고, 실패 중인 것을 나열"),
+    ("Send a test message to all that are set up", "설정된 모든 곳에 시험 메시지를 보낸다"),
+    ("Commands that fail, and alerts that were not delivered", "실패 중인 명령과 전달되지 않은 알림"),
+    ("what fails, and what could not be told", "실패 중인 것과 전달하지 못한 것"),
+    ("exit 2: nobody is set up, or it did not arrive", "종료 코드 2: 설정이 없거나 도착하지 않음"),
+    ("FAILED: `kdata {job}` on {host}", "실패: {host}의 `kdata {job}`"),
+    ("exit code {code}: {meaning}", "종료 코드 {code}: {meaning}"),
+    ("all is well again: `kdata {job}` on {host}", "다시 정상: {host}의 `kdata {job}`"),
+    ("it failed {n} times since {time}", "{time}부터 {n}번 실패"),
+    ("a test of {host}: alerts arrive (시험 알림)", "{host}의 시험 알림: 알림이 도착한다"),
+    ("told", "전달됨"),
+    ("not told", "전달 안 됨"),
+    ("nothing fails, and all was told", "실패 중인 것이 없고 모두 전달되었다"),
     // ---- the calendar ----
     ("Mo Tu We Th Fr Sa Su", "월 화 수 목 금 토 일"),
     (

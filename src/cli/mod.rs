@@ -1,5 +1,6 @@
 //! Floor 5: the command line. One file a subcommand: its arguments and how it runs.
 
+mod alert;
 mod backfill;
 mod backup;
 mod calendar;
@@ -29,6 +30,7 @@ mod runs;
 mod status;
 mod suggest;
 mod validate;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,7 @@ use crate::market::{Calendar, kst_date};
 use crate::settings::{Settings, locale, unknown_variables};
 use crate::source::{self, Source, Stop};
 use printer::{LogFormat, Printer};
+use watch::Watch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,6 +89,7 @@ enum Command {
     Db(db::Args),
     Doctor(doctor::Args),
     Status(status::Args),
+    Alert(alert::Args),
     Demo(demo::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -192,10 +196,26 @@ pub fn main() -> ExitCode {
     };
     let printer = Printer::new(cli.quiet, cli.log_format);
     printer.log_panics();
-    match dispatch(cli.command, printer, cli.log_format) {
+    let context = match prepare(printer, cli.log_format) {
+        Ok(context) => context,
+        Err(error) => return told(&Err(error), printer),
+    };
+    let watch = Watch::begin(std::env::args().skip(1), &context);
+    let outcome = dispatch(cli.command, &context);
+    // The error first: nothing that comes after it may keep it from cron's mail.
+    let code = told(&outcome, printer);
+    if let Some(watch) = watch {
+        watch.end(&outcome);
+    }
+    code
+}
+
+/// Tells an error, and the exit code.
+fn told(outcome: &Result<()>, printer: Printer) -> ExitCode {
+    match outcome {
         Ok(()) | Err(Error::ClosedOutput) => ExitCode::SUCCESS,
         Err(error) => {
-            printer.error(&error);
+            printer.error(error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -213,7 +233,8 @@ fn wants_json() -> bool {
     pairs || words.iter().any(|word| word == "--log-format=json")
 }
 
-fn dispatch(command: Command, printer: Printer, log: LogFormat) -> Result<()> {
+/// Reads the settings and the calendar.
+fn prepare(printer: Printer, log: LogFormat) -> Result<Context> {
     let settings = Settings::from_environment()?;
     start_log(&settings, log)?;
     for name in settings.sources.iter().filter(|name| Source::find(name).is_none()) {
@@ -226,29 +247,33 @@ fn dispatch(command: Command, printer: Printer, log: LogFormat) -> Result<()> {
         printer.warning(format!("{name} is no setting{meant}"));
     }
     let calendar = crate::stage::calendar::load(&settings)?;
-    let context = Context { printer, now: settings.now(), calendar, settings };
+    Ok(Context { printer, now: settings.now(), calendar, settings })
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<()> {
     match command {
-        Command::Extract(args) => extract::run(&args, &context),
-        Command::Validate(args) => validate::run(&args, &context),
-        Command::Load(args) => load::run(&args, &context),
-        Command::Promote(args) => promote::run(&args, &context),
-        Command::Backfill(args) => backfill::run(&args, &context),
-        Command::Run(args) => run::run(&args, &context),
-        Command::Rollback(args) => rollback::run(&args, &context),
-        Command::Report(args) => report::run(&args, &context),
-        Command::Due(args) => due::run(&args, &context),
-        Command::Runs(args) => runs::run(&args, &context),
-        Command::Rejects(args) => rejects::run(&args, &context),
-        Command::Flags(args) => flags::run(&args, &context),
-        Command::Calendar(args) => calendar::run(&args, &context),
-        Command::Explain(args) => explain::run(&args, &context),
-        Command::Db(args) => db::run(&args, &context),
-        Command::Doctor(args) => doctor::run(&args, &context),
-        Command::Status(args) => status::run(&args, &context),
-        Command::Demo(args) => demo::run(&args, &context),
-        Command::Completions(args) => completions::run(&args, &context),
-        Command::Complete(words) => completions::offer(&words, &context),
-        Command::Man(args) => man::run(&args, &context),
+        Command::Extract(args) => extract::run(&args, context),
+        Command::Validate(args) => validate::run(&args, context),
+        Command::Load(args) => load::run(&args, context),
+        Command::Promote(args) => promote::run(&args, context),
+        Command::Backfill(args) => backfill::run(&args, context),
+        Command::Run(args) => run::run(&args, context),
+        Command::Rollback(args) => rollback::run(&args, context),
+        Command::Report(args) => report::run(&args, context),
+        Command::Due(args) => due::run(&args, context),
+        Command::Runs(args) => runs::run(&args, context),
+        Command::Rejects(args) => rejects::run(&args, context),
+        Command::Flags(args) => flags::run(&args, context),
+        Command::Calendar(args) => calendar::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
+        Command::Db(args) => db::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Status(args) => status::run(&args, context),
+        Command::Alert(args) => alert::run(&args, context),
+        Command::Demo(args) => demo::run(&args, context),
+        Command::Completions(args) => completions::run(&args, context),
+        Command::Complete(words) => completions::offer(&words, context),
+        Command::Man(args) => man::run(&args, context),
     }
 }
 

@@ -163,6 +163,11 @@ pub(super) fn stdin_is_piped() -> bool {
     !std::io::stdin().is_terminal()
 }
 
+/// Does somebody see what is said?
+pub(super) fn stderr_is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
 /// A whole number with thousands separators.
 pub(super) fn count(n: impl Into<i128>) -> String {
     let n: i128 = n.into();

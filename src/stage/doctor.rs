@@ -57,6 +57,7 @@ pub fn examine(settings: &Settings, calendar: &Calendar, now: DateTime<Utc>) -> 
     let state = cluster::home(settings)?;
     let mut checks = sources(settings, &state, now);
     checks.push(horizon(calendar, now));
+    checks.push(alerts(settings));
     checks.push(zone());
     checks.push(space("state directory", &state));
     checks.extend(database(settings, calendar));
@@ -125,6 +126,22 @@ pub(super) fn horizon(calendar: &Calendar, now: DateTime<Utc>) -> Check {
         0..HORIZON_DAYS => check("calendar", Health::Warning, found, remedy),
         _ => check("calendar", Health::Ok, found, ""),
     }
+}
+
+/// Is somebody told of failures, and are the secrets for it to be had?
+fn alerts(settings: &Settings) -> Check {
+    let alerts = &settings.alerts;
+    let remedy = "correct the setting; its value is not shown. `kdata alert test` tries it";
+    if let Some(error) =
+        [&alerts.webhook, &alerts.ping].into_iter().flatten().find_map(|place| place.get().err())
+    {
+        return check("alerts", Health::Failed, error.to_string(), remedy);
+    }
+    if alerts.is_set() {
+        return check("alerts", Health::Ok, "set up", "");
+    }
+    let remedy = "set KDATA_ALERT_WEBHOOK or KDATA_ALERT_COMMAND, unless cron's mail is read";
+    check("alerts", Health::Warning, "nobody is told when an unattended run fails", remedy)
 }
 
 /// kdata thinks in Asia/Seoul; cron may not.

@@ -4,17 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::redirect;
-
 use super::limit::{Limit, Quota};
 use super::spool::{self, Spool, Unfinished, Worth};
-use super::{Answer, Body, Breaker, Call, Vendor, Verdict, block_notice, digest, private_folder};
+use super::{Answer, Body, Breaker, Call, Vendor, Verdict, block_notice};
 use crate::error::{Error, Result, causes};
 use crate::market::kst_date;
 use crate::settings::{HttpSettings, Secret};
 use crate::source::{Job, Plan, Source};
+use crate::state::{digest, private_folder};
+use crate::web;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// So often a call is sent before the run gives up.
 const TRIES: u32 = 5;
 /// So long answers are kept without an archive.
@@ -77,7 +76,7 @@ impl<'a> Client<'a> {
             if job.replay { None } else { Some(spool.begin(&job.line(source), spool::clock())?) };
         let limit = Limit::new(&limits, &id, manners.rate);
         let quota = Quota::new(&limits, &format!("{id}-day"), manners.calls_a_day, manners.bytes_a_day);
-        let inner = http_client(name, http)?;
+        let inner = web::client(http, http.timeout, http.insecure.iter().any(|source| source == name))?;
         let buckets = tokio::sync::Mutex::default();
         Ok(Self {
             job,
@@ -426,30 +425,6 @@ impl Pauses {
         self.left -= pause;
         Some(pause)
     }
-}
-
-fn http_client(source: &str, settings: &HttpSettings) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT))
-        .timeout(settings.timeout)
-        .redirect(redirect::Policy::none())
-        .tls_danger_accept_invalid_certs(settings.insecure.iter().any(|name| name == source))
-        .user_agent(concat!("kdata/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = &settings.ca_file {
-        let bad = |why: String| {
-            Error::usage(
-                format!("KDATA_CA_FILE ({}) does not read: {why}", path.display()),
-                "set it to a file with certificates in PEM form",
-            )
-        };
-        let pem = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| bad(causes(&e)))?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder.build().map_err(|e| Error::Source {
-        what: format!("no HTTP client: {}", causes(&e)),
-        help: "check the TLS certificates of this machine".into(),
-    })
 }
 
 fn shorten(line: &str) -> String {

@@ -1,15 +1,13 @@
 //! Rate limits and daily quotas that hold across threads and processes: their state is a file that each of them
 //! locks. Times are the system clock's, since processes share no other.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::state::locked;
 
 /// The share by which a window is stretched: what is sent on time may arrive late, and the next one on time, so that
 /// a server would count one too many. 3 % is the least that stayed below the rate with four busy processes.
@@ -176,29 +174,6 @@ impl Quota {
     fn is_spent(&self, used: Used) -> bool {
         self.calls.is_some_and(|most| used.calls >= most) || self.bytes.is_some_and(|most| used.bytes >= most)
     }
-}
-
-/// Reads a small file, lets it be changed and writes it back, while nobody else can.
-fn locked<T>(path: &Path, change: impl FnOnce(&str) -> (String, T)) -> Result<T> {
-    let cannot = |e| Error::io(format!("cannot keep count in {}", path.display()), e);
-    let mut file = open(path).map_err(cannot)?;
-    file.lock().map_err(cannot)?;
-    let mut text = String::new();
-    // What is not text was not written by us: begun anew.
-    if file.read_to_string(&mut text).is_err() {
-        text.clear();
-    }
-    let (after, outcome) = change(&text);
-    if after != text {
-        file.seek(SeekFrom::Start(0)).map_err(cannot)?;
-        file.write_all(after.as_bytes()).map_err(cannot)?;
-        file.set_len(after.len() as u64).map_err(cannot)?;
-    }
-    Ok(outcome)
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a limit is about real time, also where drills fix the clock")]

@@ -12,8 +12,6 @@ mod token;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -24,7 +22,7 @@ pub use breaker::{Block, Breaker};
 pub use client::{Client, Manners};
 pub use limit::{Limit, Quota, Used};
 pub use pages::Pages;
-pub use spool::{Spool, Worth, digest};
+pub use spool::{Spool, Worth};
 pub use token::{Bearer, Token, Tokens};
 
 use crate::error::{Error, Result};
@@ -286,16 +284,4 @@ pub trait Vendor {
 
     /// Gets a new token, or logs in again: the one of the call before was refused.
     fn renew(&self, client: &Client) -> impl Future<Output = Result<()>>;
-}
-
-/// Makes a folder that nobody else may look into.
-fn private_folder(path: &Path) -> Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| {
-        let what = format!("cannot use the folder {}", path.display());
-        if e.kind() == std::io::ErrorKind::PermissionDenied {
-            return Error::usage(format!("{what}: {e}"), "run as the user who owns it, or set KDATA_HOME");
-        }
-        Error::io(what, e)
-    })
 }

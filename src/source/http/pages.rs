@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{Answer, digest};
+use super::Answer;
 use crate::error::{Error, Result};
+use crate::state::digest;
 
 /// The pages seen so far of one question.
 #[derive(Debug)]

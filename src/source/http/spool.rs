@@ -14,10 +14,10 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{Answer, private_folder};
+use super::Answer;
 use crate::error::{Error, Result};
+use crate::state::{digest, private_folder};
 
 /// The spool of one source.
 #[derive(Debug)]
@@ -67,12 +67,6 @@ impl Unfinished {
             _ => Ok(()),
         }
     }
-}
-
-/// A short name that differs where the texts differ.
-pub fn digest(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(12).fold(String::with_capacity(24), |name, byte| name + &format!("{byte:02x}"))
 }
 
 impl Spool {

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{digest, private_folder};
 use crate::error::{Error, Result};
 use crate::settings::Secret;
+use crate::state::{digest, private_folder};
 
 /// A token, until when it is good, and when it was issued.
 #[derive(Clone, Debug)]
