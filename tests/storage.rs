@@ -15,6 +15,7 @@ on_both_backends! {
     rollups_are_the_minutes_together
     rollups_that_fail_wait
     what_is_settled_is_compressed
+    what_was_compressed_anew_is_restored
     a_dry_run_makes_no_part
     readers_go_on
 }
@@ -384,6 +385,32 @@ fn what_is_settled_is_compressed(db: &Db) {
     at(&late, "db compress").ok();
     db.kdata(&format!("rollback {batch}")).ok();
     assert_eq!(db.production_to_the_letter(), before);
+}
+
+fn what_was_compressed_anew_is_restored(db: &Db) {
+    let days = &DAYS[..4];
+    for at in 0..days.len() {
+        bring(db, "final", &days[at..=at], &minutes(&days[at..=at], at));
+    }
+    let mending = "SELECT to_mend FROM ops.parts('ohlcv_minute') WHERE to_mend IS NOT NULL";
+    assert_eq!(db.rows(mending).len(), usize::from(is_timescale(db)), "sessions that came one by one");
+    let before = db.production_to_the_letter();
+    db.kdata("db compress").ok();
+    assert_eq!(db.rows(mending), [""; 0]);
+    assert_eq!(db.production_to_the_letter(), before);
+    let verified = |db: &Db| {
+        let told = db.kdata("db backup").ok();
+        let told = db.kdata(&format!("db verify {}", told.split(": ").next().unwrap())).ok();
+        assert!(told.contains(" is good: "), "{told}");
+    };
+    if is_timescale(db) {
+        let lost = "SELECT s.chunk_id FROM _timescaledb_catalog.compression_chunk_size s \
+                    WHERE NOT EXISTS (SELECT FROM _timescaledb_catalog.chunk c WHERE c.id = s.compressed_chunk_id)";
+        assert_eq!(db.rows(lost), [""; 0]);
+        // Another client of the server's compresses by hand.
+        db.rows("SELECT compress_chunk(c, recompress => true) FROM show_chunks('market.ohlcv_minute') c");
+    }
+    verified(db);
 }
 
 fn a_dry_run_makes_no_part(db: &Db) {

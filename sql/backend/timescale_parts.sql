@@ -165,8 +165,11 @@ BEGIN
 END $$;
 
 -- Compresses a part, or what in it is not: readers go on, writers wait.
+-- Compressing anew in memory leaves a row in the extension's compression_chunk_size that refers to the compressed chunk
+-- it dropped (2.28.3): a dump that holds such a row cannot be restored. Without it the server decompresses first.
 CREATE FUNCTION ops.compress_part(part text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM set_config('timescaledb.enable_in_memory_recompression', 'off', true);
     PERFORM compress_chunk(part::regclass, if_not_compressed => true,
                            recompress => EXISTS (SELECT FROM timescaledb_information.chunks c
                                                  WHERE format('%I.%I', c.chunk_schema, c.chunk_name) = part AND c.is_compressed));
