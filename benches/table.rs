@@ -51,12 +51,12 @@ struct Data {
 }
 
 /// A read's times, ms.
-struct Read {
+struct Reading {
     first: f64,
     usual: f64,
 }
 
-impl std::fmt::Display for Read {
+impl std::fmt::Display for Reading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.2} ms (the first of a connection {:.1})", self.usual, self.first)
     }
@@ -211,7 +211,7 @@ impl Bench {
 
     /// Planning and execution, ms, in one connection, as a reader keeps it: the median of nine. Its first query, which has to
     /// learn the tables, comes before them.
-    fn read_ms(&self, database: &str, query: &str) -> Read {
+    fn read_ms(&self, database: &str, query: &str) -> Reading {
         let explain = format!("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {query};\n");
         let plans = self.sql(database, &explain.repeat(10));
         let field = |name: &str| -> Vec<f64> {
@@ -224,7 +224,7 @@ impl Bench {
             field("Planning Time").iter().zip(field("Execution Time")).map(|(a, b)| a + b).collect();
         assert_eq!(times.len(), 10);
         let first = times.remove(0);
-        Read { first, usual: median(&mut times) }
+        Reading { first, usual: median(&mut times) }
     }
 
     fn run(&self) {
@@ -461,7 +461,7 @@ impl Bench {
             "kdata db compress",
         );
         text_row("the same, the present year too", &saved(all), &against, all / keyed, "compress_chunk");
-        let plainly = |read: &Read| format!("all plain: {read}");
+        let plainly = |read: &Reading| format!("all plain: {read}");
         text_row(
             "read one stock's five years",
             &format!("{one_usual}, all compressed {one_all}"),

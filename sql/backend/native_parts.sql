@@ -66,15 +66,19 @@ END $$;
 
 -- The parts of market.<rel> and what they take. until_session is exclusive.
 CREATE FUNCTION ops.parts(rel text)
-RETURNS TABLE (part text, from_session date, until_session date, bytes bigint, is_compressed boolean, to_mend text, can_wait boolean)
+RETURNS TABLE (part text, from_session date, until_session date, bytes bigint, is_compressed boolean, to_mend text, anew boolean, can_wait boolean)
 LANGUAGE sql STABLE AS $$
     SELECT format('%I.%I', 'market', c.relname), left(bounds[1], 10)::date, left(bounds[2], 10)::date,
-           pg_total_relation_size(c.oid), false, NULL::text, true
+           pg_total_relation_size(c.oid), false, NULL::text, false, true
     FROM pg_inherits i
     JOIN pg_class c ON c.oid = i.inhrelid
     CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') AS bounds
     WHERE i.inhparent = format('market.%I', rel)::regclass
     ORDER BY 2;
+$$;
+
+CREATE FUNCTION ops.decompress_part(part text) RETURNS void LANGUAGE sql AS $$
+    SELECT;
 $$;
 
 CREATE FUNCTION ops.compress_part(part text) RETURNS void LANGUAGE sql AS $$

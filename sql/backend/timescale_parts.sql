@@ -119,9 +119,9 @@ $$;
 
 -- The parts of market.<rel>, what they take, and what compressing them would mend: plain rows, rows out of order, or
 -- far more segments than their rows need, as a part has to which sessions came one by one: those can wait until it gets
--- no more of them. A minute of Seoul's day lies in UTC's day of the same date. until_session is exclusive.
+-- no more of them. Is it all compressed, and only to be compressed anew? A minute of Seoul's day lies in UTC's day of the same date. until_session is exclusive.
 CREATE FUNCTION ops.parts(rel text)
-RETURNS TABLE (part text, from_session date, until_session date, bytes bigint, is_compressed boolean, to_mend text, can_wait boolean)
+RETURNS TABLE (part text, from_session date, until_session date, bytes bigint, is_compressed boolean, to_mend text, anew boolean, can_wait boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     chunk record;
@@ -153,6 +153,7 @@ BEGIN
         END IF;
         to_mend := CASE WHEN has_plain THEN 'plain rows' WHEN chunk.status & 2 > 0 THEN 'rows out of order' END;
         can_wait := to_mend IS NULL;
+        anew := chunk.is_compressed AND NOT has_plain;
         IF to_mend IS NULL AND chunk.compress_relid IS NOT NULL THEN
             EXECUTE format('SELECT coalesce(sum(n), 0), coalesce(sum(ceil(rows / 1000.0)), 0)
                             FROM (SELECT count(*) AS n, sum(_ts_meta_count) AS rows FROM %s GROUP BY %s) AS s',
@@ -164,15 +165,19 @@ BEGIN
     END LOOP;
 END $$;
 
--- Compresses a part, or what in it is not: readers go on, writers wait.
--- Compressing anew in memory leaves a row in the extension's compression_chunk_size that refers to the compressed chunk
--- it dropped (2.28.3): a dump that holds such a row cannot be restored. Without it the server decompresses first.
+-- A part is compressed anew by decompressing it first, in a transaction of its own: readers wait for its end only.
+-- The server could do both in one go, in memory; but 2.28.3 then leaves a row in its compression_chunk_size that refers to
+-- the compressed chunk it dropped, and a dump that holds such a row cannot be restored.
+CREATE FUNCTION ops.decompress_part(part text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM decompress_chunk(part::regclass, if_compressed => true);
+END $$;
+
+-- Compresses a part, or what in it is plain: readers go on, writers wait.
 CREATE FUNCTION ops.compress_part(part text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('timescaledb.enable_in_memory_recompression', 'off', true);
-    PERFORM compress_chunk(part::regclass, if_not_compressed => true,
-                           recompress => EXISTS (SELECT FROM timescaledb_information.chunks c
-                                                 WHERE format('%I.%I', c.chunk_schema, c.chunk_name) = part AND c.is_compressed));
+    PERFORM compress_chunk(part::regclass, if_not_compressed => true);
 END $$;
 
 -- Makes market.<rel>: bars of a width over those of another relation.

@@ -96,6 +96,8 @@ pub struct Part {
     pub is_compressed: bool,
     /// What compressing it would mend.
     pub to_mend: Option<String>,
+    /// Is it to be decompressed first?
+    pub anew: bool,
     /// May that wait until it gets no more sessions?
     pub can_wait: bool,
     /// Are all its sessions final?
@@ -135,7 +137,7 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
     for (dataset, table) in tables {
         let rows = client
             .query(
-                "SELECT p.part, p.from_session, p.until_session, p.bytes, p.is_compressed, p.to_mend, p.can_wait, \
+                "SELECT p.part, p.from_session, p.until_session, p.bytes, p.is_compressed, p.to_mend, p.anew, p.can_wait, \
                  NOT EXISTS (SELECT FROM market.session_status s WHERE s.dataset = $2 AND s.finality = 'provisional' \
                              AND s.time >= p.from_session AND s.time < p.until_session) \
                  FROM ops.parts($1) p",
@@ -152,8 +154,9 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
             bytes: row.get(3),
             is_compressed: row.get(4),
             to_mend: row.get(5),
-            can_wait: row.get(6),
-            is_final: row.get(7),
+            anew: row.get(6),
+            can_wait: row.get(7),
+            is_final: row.get(8),
         }));
     }
     Ok(parts)
@@ -163,16 +166,14 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
 /// bytes it takes now.
 pub async fn compress(client: &mut Client, part: &Part) -> Result<i64> {
     let doing = failed("cannot compress the part");
-    let transaction = client.transaction().await.map_err(&doing)?;
-    transaction
-        .execute(
-            "SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))",
-            &[&part.dataset.name],
-        )
-        .await
-        .map_err(&doing)?;
-    transaction.execute("SELECT ops.compress_part($1)", &[&part.name]).await.map_err(&doing)?;
-    transaction.commit().await.map_err(&doing)?;
+    let steps = [(part.anew, "SELECT ops.decompress_part($1)"), (true, "SELECT ops.compress_part($1)")];
+    for (_, step) in steps.iter().filter(|(is_needed, _)| *is_needed) {
+        let transaction = client.transaction().await.map_err(&doing)?;
+        let lock = "SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))";
+        transaction.execute(lock, &[&part.dataset.name]).await.map_err(&doing)?;
+        transaction.execute(*step, &[&part.name]).await.map_err(&doing)?;
+        transaction.commit().await.map_err(&doing)?;
+    }
     // Rows that were plain leave holes and an index behind. The name is the server's own.
     let name = &part.name;
     client.batch_execute(&format!("VACUUM (ANALYZE) {name}")).await.map_err(&doing)?;
