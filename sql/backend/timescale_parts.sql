@@ -69,9 +69,32 @@ BEGIN
     END LOOP;
 END $$;
 
+-- The page of a table of staged rows, which ascend by session, at which those from a session on begin.
+CREATE FUNCTION ops.first_page(source regclass, session date) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    low bigint := 0;
+    high bigint := pg_relation_size(source) / current_setting('block_size')::bigint;
+    page bigint;
+    is_there boolean;
+BEGIN
+    WHILE low < high LOOP
+        page := (low + high) / 2;
+        EXECUTE format('SELECT (time AT TIME ZONE ''Asia/Seoul'')::date >= %L FROM %s WHERE ctid >= ''(%s,0)'' LIMIT 1',
+                       session, source, page)
+        INTO is_there;
+        IF is_there IS FALSE THEN
+            low := page + 1;
+        ELSE
+            high := page;
+        END IF;
+    END LOOP;
+    RETURN low;
+END $$;
+
 -- Brings the rows of <source> into market.<rel>, compressed at once. The caller holds the lock of the dataset, and has
 -- proved that no row lies between from_time (inclusive) and to_time (exclusive), which hold all rows of the source,
--- and that no key occurs in it twice: neither is looked at here, nor by the server. Tells how many rows were written.
+-- that no key occurs in it twice, and that they ascend by session: none of it is looked at here, nor by the server. Tells
+-- how many rows were written.
 CREATE FUNCTION ops.fill(rel text, source regclass, columns text, from_time timestamptz, to_time timestamptz, batch bigint)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -98,9 +121,13 @@ BEGIN
         -- Between rows that stand on both sides, compressed rows may overlap in time: the part must know.
         PERFORM set_config('timescaledb.enable_direct_compress_insert_client_sorted',
                            CASE WHEN before AND after THEN 'off' ELSE 'on' END, true);
+        -- A part's sessions lie together: only their pages are read. The last row of a session may stand on the next one's.
         EXECUTE format('INSERT INTO market.%1$I (%2$s, batch_id) SELECT %2$s, %3$s FROM %4$s
-                        WHERE time >= %5$L AND time < %6$L ORDER BY %7$s',
-                       rel, columns, batch, source, part.range_start, part.range_end,
+                        WHERE ctid >= ''(%5$s,0)'' AND ctid < ''(%6$s,0)'' AND time >= %7$L AND time < %8$L ORDER BY %9$s',
+                       rel, columns, batch, source,
+                       greatest(ops.first_page(source, (part.range_start AT TIME ZONE 'Asia/Seoul')::date) - 1, 0),
+                       ops.first_page(source, (part.range_end AT TIME ZONE 'Asia/Seoul')::date + 1) + 1,
+                       part.range_start, part.range_end,
                        (SELECT string_agg(quote_ident(k), ', ') FROM ops.part_keys p, unnest(p.key) k WHERE p.table_name = rel));
         GET DIAGNOSTICS rows = ROW_COUNT;
         filled := filled + rows;

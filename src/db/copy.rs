@@ -30,6 +30,8 @@ enum Kind {
 pub struct Encoder {
     columns: Vec<Kind>,
     spans: Vec<(usize, usize)>,
+    /// Where the values of the last row begin in what it was appended to.
+    values: Vec<usize>,
     unquoted: Vec<u8>,
 }
 
@@ -46,7 +48,7 @@ impl Encoder {
             _ => None,
         };
         let columns = dataset.columns.iter().map(kind).collect::<Option<_>>()?;
-        Some(Self { columns, spans: Vec::new(), unquoted: Vec::new() })
+        Some(Self { columns, spans: Vec::new(), values: Vec::new(), unquoted: Vec::new() })
     }
 
     /// What stands before the first row.
@@ -61,8 +63,9 @@ impl Encoder {
 
     /// Appends a row, given without its line feed; `None` where it does not read, with half a row appended.
     pub fn row(&mut self, row: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let Self { columns, spans, unquoted } = self;
+        let Self { columns, spans, values, unquoted } = self;
         unquoted.clear();
+        values.clear();
         if !split(row, spans) {
             unquote(row, unquoted, spans);
         }
@@ -72,12 +75,23 @@ impl Encoder {
         let text = if unquoted.is_empty() { row } else { unquoted };
         out.extend_from_slice(&i16::try_from(columns.len()).ok()?.to_be_bytes());
         for (kind, (start, end)) in columns.iter().zip(spans) {
+            values.push(out.len() + size_of::<i32>());
             match &text[*start..*end] {
                 [] => out.extend_from_slice(NULL),
                 field => write(*kind, field, out)?,
             }
         }
         Some(())
+    }
+
+    /// The value of a column of integers in the row that was appended last to `out`; 0 where it has none.
+    pub fn integer(&self, column: usize, out: &[u8]) -> i64 {
+        let at = &out[self.values[column]..];
+        match self.columns[column] {
+            _ if out[..self.values[column]].ends_with(NULL) => 0,
+            Kind::Bigint => i64::from_be_bytes(at[..8].try_into().expect("eight bytes")),
+            _ => i64::from(i32::from_be_bytes(at[..4].try_into().expect("four bytes"))),
+        }
     }
 }
 
@@ -141,6 +155,17 @@ mod tests {
             NULL.to_vec(),
         ];
         assert_eq!(row, expected.concat());
+    }
+
+    #[test]
+    fn integers_are_read_back() {
+        let dataset = dataset::find("ohlcv-minute").unwrap();
+        let mut encoder = Encoder::new(dataset).unwrap();
+        let mut out = b"what stands before".to_vec();
+        encoder.row(b"005930,2026-11-20T09:00:00+09:00,1,2,3,-4,5000000000,", &mut out).unwrap();
+        let told = ["open", "high", "low", "close", "volume", "value"]
+            .map(|column| encoder.integer(dataset.index(column), &out));
+        assert_eq!(told, [1, 2, 3, -4, 5_000_000_000, 0]);
     }
 
     #[test]

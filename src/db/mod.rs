@@ -6,6 +6,7 @@ pub mod copy;
 pub mod ledger;
 pub mod merge;
 pub mod migrate;
+pub mod staging;
 pub mod status;
 pub mod storage;
 

@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::dataset::{self, Dataset, Kind};
 use crate::db::ledger::{self, About, Run};
-use crate::db::{self, Place, failed, storage};
+use crate::db::{self, Place, failed, staging, storage};
 use crate::error::{Error, Result};
 use crate::stream::Counts;
 
@@ -88,7 +88,7 @@ async fn attempt(client: &mut Client, batch: i64) -> Result<Undone> {
     let range: (NaiveDate, NaiveDate) = (row.get(2), row.get(3));
     let undone = match (state, dataset::find(name)) {
         ("staged", _) => {
-            transaction.batch_execute(&format!("DROP TABLE staging.b{batch}")).await.map_err(&doing)?;
+            staging::drop(&transaction, batch).await?;
             Undone::Discarded
         }
         ("promoted", Some(dataset)) => {

@@ -6,8 +6,8 @@ use tokio_postgres::types::ToSql;
 
 use super::Batch;
 use crate::dataset::{Kind, TIME};
-use crate::db::failed;
 use crate::db::ledger::Remark;
+use crate::db::{failed, staging};
 use crate::error::Result;
 
 const SEAMS: &str = include_str!("../../../sql/promote/seams.sql");
@@ -18,12 +18,15 @@ const AROUND_LISTS: &str = include_str!("../../../sql/promote/around_lists.sql")
 /// How far a list's neighbours may lie away, as in slices.sql.
 const NEIGHBOURS_WITHIN: Days = Days::new(45);
 
-/// The minutes of a batch by name and session: read once, since there are millions of them.
+/// The minutes of a batch by name and session: as load kept them, or read once, since there are millions of them.
 pub(super) const STAGED_DAYS: &str = include_str!("../../../sql/promote/staged_days.sql");
+pub(super) const DAYS_OF_MINUTES: &str = "\
+    SELECT stock_code, {session} AS time, count(*) AS bars, min(low) AS low, max(high) AS high, sum(volume)::bigint AS volume \
+    FROM {staging} GROUP BY 1, 2";
 
 /// Fills the holes of a statement with names of the program and the batch's number: never with input.
 pub(super) fn fill(statement: &str, batch: &Batch) -> String {
-    let staging = format!("staging.b{}", batch.id);
+    let staging = staging::table(batch.id);
     let id = batch.id.to_string();
     let columns = batch.dataset.header();
     let session = batch.dataset.session_of(TIME);

@@ -6,8 +6,8 @@ use tokio_postgres::Transaction;
 
 use super::Batch;
 use super::around::fill as fill_holes;
-use crate::db::failed;
 use crate::db::merge::Written;
+use crate::db::{failed, staging};
 use crate::error::{Error, Result};
 
 const FILLED: &str = include_str!("../../../sql/promote/filled.sql");
@@ -48,7 +48,7 @@ pub(super) async fn fill(
         start(range.0),
         start(range.1)
     );
-    let source = format!("staging.b{}", batch.id);
+    let source = staging::table(batch.id);
     let row = transaction.query_one(&query, &[&dataset.table, &source, &columns, &batch.id]).await;
     let inserted: i64 = row.map_err(&doing)?.get(0);
     let within = dataset.within("time", range);

@@ -15,12 +15,12 @@ use tokio_postgres::{Client, GenericClient, Transaction};
 
 pub use self::superseded::discard_refused;
 
-use self::around::{STAGED_DAYS, check, fill, look_around, within};
+use self::around::{DAYS_OF_MINUTES, STAGED_DAYS, check, fill, look_around, within};
 use crate::dataset::rule::BETTER_IS_THERE;
 use crate::dataset::{self, Dataset, Kind, TIME};
 use crate::db::ledger::{self, About, Remark, Run};
 use crate::db::merge::{Merge, Written};
-use crate::db::{self, Place, failed, storage};
+use crate::db::{self, Place, failed, staging, storage};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::source::{self, published};
@@ -68,6 +68,8 @@ pub struct Batch {
     finality: String,
     /// Its rows ascend by session and key, so that none comes twice.
     ordered: bool,
+    /// Load kept what its minutes are together, by name and session.
+    has_days: bool,
     provides: Vec<String>,
     /// The sources of the dataset, best first.
     sources: Vec<&'static str>,
@@ -110,7 +112,8 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
     let rows = client
         .query(
             &format!(
-                "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, {STATE}, finality, ordered \
+                "SELECT batch_id, dataset, source, from_time, to_time, rows, provides, {STATE}, finality, ordered, \
+                 to_regclass(format('staging.b%s_days', batch_id)) IS NOT NULL \
                  FROM ops.batches b \
                  WHERE CASE WHEN $1::bigint IS NULL THEN state = 'staged' ELSE batch_id = $1 END \
                  ORDER BY dataset <> 'stocks', batch_id"
@@ -141,6 +144,7 @@ pub async fn staged(client: &Client, only: Option<i64>, settings: &Settings) -> 
             rows: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
             finality: row.get(8),
             ordered: row.get(9),
+            has_days: row.get(10),
             provides: row.get(6),
             sources: source::preference(name, settings).iter().map(|s| s.name()).collect(),
         })
@@ -227,10 +231,16 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
             .map_err(&doing)?;
     }
     if batch.dataset.is_intraday() {
-        transaction.batch_execute(&fill(STAGED_DAYS, batch)).await.map_err(&doing)?;
+        let days = if batch.has_days {
+            format!("SELECT * FROM {}", staging::days(batch.id))
+        } else {
+            DAYS_OF_MINUTES.to_owned()
+        };
+        let query = fill(&STAGED_DAYS.replace("{days_of_minutes}", &days), batch);
+        transaction.batch_execute(&query).await.map_err(&doing)?;
     }
     transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
-    let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM staging.b{}", batch.id);
+    let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM {}", staging::table(batch.id));
     transaction.batch_execute(&view).await.map_err(&doing)?;
     let (held, mut remarks) = match batch.dataset.kind {
         Kind::Snapshot { slice } => snapshots::prepare(&transaction, batch, slice, options).await?,
@@ -282,9 +292,13 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
 /// Partitions are made beforehand, in a transaction of their own, so that readers do not wait for this one; for a dry run
 /// in its own, so that none stays.
 async fn make_room(client: &impl GenericClient, batch: &Batch) -> Result<()> {
-    let session = |time: &str| batch.dataset.session_of(time);
-    let query =
-        format!("SELECT {}, {} FROM staging.b{}", session("min(time)"), session("max(time)"), batch.id);
+    let query = if batch.has_days {
+        format!("SELECT min(time), max(time) FROM {}", staging::days(batch.id))
+    } else {
+        let session = |time: &str| batch.dataset.session_of(time);
+        let table = staging::table(batch.id);
+        format!("SELECT {}, {} FROM {table}", session("min(time)"), session("max(time)"))
+    };
     // No such table: another promote was faster, and the lock tells.
     let Ok(row) = client.query_one(&query, &[]).await else { return Ok(()) };
     let (Some(from), Some(to)): (Option<NaiveDate>, Option<NaiveDate>) = (row.get(0), row.get(1)) else {
@@ -381,7 +395,7 @@ async fn hold_back(
         return Ok((0, remarks));
     }
     let session = batch.dataset.session_of(TIME);
-    let query = format!("DELETE FROM staging.b{} WHERE {session} = ANY ($1)", batch.id);
+    let query = format!("DELETE FROM {} WHERE {session} = ANY ($1)", staging::table(batch.id));
     let held = transaction.execute(&query, &[&times]).await.map_err(&doing)?;
     transaction.execute("DELETE FROM staged_times WHERE time = ANY ($1)", &[&times]).await.map_err(&doing)?;
     if held == batch.rows {
@@ -546,6 +560,6 @@ async fn close(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<()> {
         )
         .await
         .map_err(&doing)?;
-    let query = format!("DROP VIEW staged; DROP TABLE staging.b{}", receipt.batch.id);
-    transaction.batch_execute(&query).await.map_err(&doing)
+    transaction.batch_execute("DROP VIEW staged").await.map_err(&doing)?;
+    staging::drop(transaction, receipt.batch.id).await
 }

@@ -8,9 +8,9 @@ use super::around::{check_rows, fill, within};
 use super::{Batch, Options, provided};
 use crate::dataset::rule::{BETTER_IS_THERE, LIST_IS_WHOLE};
 use crate::dataset::{Dataset, TIME};
-use crate::db::failed;
 use crate::db::ledger::Remark;
 use crate::db::merge::{Merge, Written};
+use crate::db::{failed, staging};
 use crate::error::{Error, Result};
 
 const SLICES: &str = include_str!("../../../sql/promote/slices.sql");
@@ -50,8 +50,8 @@ pub(super) async fn prepare(
         return Ok((0, remarks));
     }
     let take_out = format!(
-        "DELETE FROM staging.b{} s USING withheld w WHERE s.{slice} = w.slice AND s.time = w.time",
-        batch.id
+        "DELETE FROM {} s USING withheld w WHERE s.{slice} = w.slice AND s.time = w.time",
+        staging::table(batch.id)
     );
     let held = transaction.execute(&take_out, &[]).await.map_err(&doing)?;
     let left = "DELETE FROM slices x USING withheld w WHERE x.slice = w.slice AND x.time = w.time; \

@@ -3,7 +3,7 @@
 use tokio_postgres::Transaction;
 
 use super::{Batch, Options, lock};
-use crate::db::{Place, failed};
+use crate::db::{Place, failed, staging};
 use crate::error::Result;
 
 /// Discards staged batches of the same that a promote refused: this one was read since, and is judged in their place. Else
@@ -42,7 +42,7 @@ pub(super) async fn supersede(
         .map_err(&doing)?;
     let superseded: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     for id in &superseded {
-        transaction.batch_execute(&format!("DROP TABLE staging.b{id}")).await.map_err(&doing)?;
+        staging::drop(transaction, *id).await?;
     }
     Ok(superseded)
 }

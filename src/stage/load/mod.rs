@@ -1,6 +1,7 @@
 //! load: one validated stream into one staging table, in one transaction with its ledger row, by one COPY.
 
-use std::io::Read;
+mod minutes;
+
 use std::mem;
 
 use bytes::Bytes;
@@ -8,11 +9,12 @@ use futures_util::{SinkExt, pin_mut};
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, Transaction};
 
+use self::minutes::{Day, Minutes};
 use crate::dataset;
 use crate::db::copy::Encoder;
-use crate::db::failed;
 use crate::db::ledger::{About, Run};
 use crate::db::migrate::Kind;
+use crate::db::{failed, staging};
 use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::stream::{self, Block, Counts, Mark, Preamble, Reader, Stage};
@@ -44,7 +46,7 @@ enum Piece {
 
 /// Loads a stream. The ledger's connection keeps the run's record and its rejects whatever becomes of the batch. `about`:
 /// what is known without the stream, which may end before it says so.
-pub async fn load<R: Read + Send + 'static>(
+pub async fn load<R: std::io::Read + Send + 'static>(
     input: R,
     mut client: Client,
     ledger: Client,
@@ -73,15 +75,15 @@ pub async fn load<R: Read + Send + 'static>(
         }
     }
     let (counts, verdict) = match finished(reading.await) {
-        Ok(counts) => (counts, Ok(())),
+        Ok((counts, days)) => (counts, Ok(days)),
         Err(error) => (Counts::default(), Err(error)),
     };
     // A refusal comes first, then what is wrong with the stream, then what the server made of it.
     let outcome = match (refused, verdict, staged) {
-        (Some(error), _, _) | (None, Err(error), _) | (None, Ok(()), Err(error)) => Err(error),
-        (None, Ok(()), Ok(staged)) => {
+        (Some(error), _, _) | (None, Err(error), _) | (None, Ok(_), Err(error)) => Err(error),
+        (None, Ok(days), Ok(staged)) => {
             let staged = staged.expect("what is not refused is staged");
-            commit(transaction, &preamble, staged, counts, &mut run).await
+            commit(transaction, &preamble, staged, counts, days, &mut run).await
         }
     };
     match outcome {
@@ -96,12 +98,15 @@ pub async fn load<R: Read + Send + 'static>(
     }
 }
 
-fn finished(reading: std::result::Result<Result<Counts>, tokio::task::JoinError>) -> Result<Counts> {
+/// What the reading thread ends with: the counts, and where the rows are minutes in order what each day of a name holds.
+type Read = (Counts, Option<Vec<Day>>);
+
+fn finished(reading: std::result::Result<Result<Read>, tokio::task::JoinError>) -> Result<Read> {
     reading.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Reads the stream on a thread of its own and proves its end.
-fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
+fn read<R: std::io::Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Read> {
     let (mut reader, preamble) = Reader::new(input)?;
     let mut rows = Rows::new(&preamble);
     // The receiver hangs up only when it has failed, and then reports its own error.
@@ -121,25 +126,26 @@ fn read<R: Read>(input: R, pieces: &mpsc::Sender<Piece>) -> Result<Counts> {
     if let Some(chunk) = rows.finish() {
         let _ = pieces.blocking_send(Piece::Rows(chunk));
     }
-    Ok(reader.counts())
+    Ok((reader.counts(), rows.minutes.map(Minutes::days)))
 }
 
 /// Rows on their way into the COPY: encoded for the server, or as they stand.
 struct Rows {
     encoder: Option<Encoder>,
-    ascent: Option<Ascent>,
+    minutes: Option<Minutes>,
     buffer: Vec<u8>,
 }
 
 impl Rows {
     fn new(preamble: &Preamble) -> Self {
         let encoder = Encoder::new(preamble.dataset);
-        let ascent = (preamble.ordered && preamble.dataset.is_intraday()).then(Ascent::default);
+        let minutes =
+            (preamble.ordered && preamble.dataset.is_intraday()).then(|| Minutes::new(preamble.dataset));
         let mut buffer = Vec::with_capacity(CHUNK + SLACK);
         if encoder.is_some() {
             Encoder::begin(&mut buffer);
         }
-        Self { encoder, ascent, buffer }
+        Self { encoder, minutes, buffer }
     }
 
     /// Takes whole rows and hands chunks on.
@@ -153,14 +159,15 @@ impl Rows {
         for end in memchr::memchr_iter(b'\n', rows) {
             let row = &rows[at..end];
             at = end + 1;
-            if let Some(ascent) = &mut self.ascent {
-                ascent.go_on(row)?;
-            }
             encoder.row(row, &mut self.buffer).ok_or_else(|| Error::Refused {
                 what: format!("a row does not read: {}", stream::printable(row)),
                 help: "validated rows do: the stream was changed after `kdata validate`; run the whole pipe again"
                     .into(),
             })?;
+            if let Some(minutes) = &mut self.minutes {
+                let value = |column| encoder.integer(column, &self.buffer);
+                minutes.take(row, value)?;
+            }
             if self.buffer.len() >= CHUNK {
                 send(mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK + SLACK)).into());
             }
@@ -169,53 +176,11 @@ impl Rows {
     }
 
     /// What is left at the end of a good stream.
-    fn finish(mut self) -> Option<Bytes> {
-        self.encoder.map(|_| {
+    fn finish(&mut self) -> Option<Bytes> {
+        self.encoder.as_ref().map(|_| {
             Encoder::end(&mut self.buffer);
-            self.buffer.into()
+            mem::take(&mut self.buffer).into()
         })
-    }
-}
-
-/// Looks that minute bars ascend by session, name and minute, so that none comes twice. `kdata validate` made sure; but
-/// promote may write them where no index watches, and a stream may be made by other means.
-#[derive(Default)]
-struct Ascent {
-    /// The key of the row before: its session, name and minute.
-    last: [u8; Ascent::KEY],
-}
-
-impl Ascent {
-    const CODE: usize = 6;
-    const TIME: usize = "2026-11-20T09:00:00+09:00".len();
-    const DAY: usize = "2026-11-20".len();
-    const KEY: usize = Self::CODE + Self::TIME;
-
-    /// Takes a row, which begins with code and time.
-    fn go_on(&mut self, row: &[u8]) -> Result<()> {
-        let mut key = [0; Self::KEY];
-        let is_read = row.len() > Self::KEY + 1
-            && row[Self::CODE] == b','
-            && row[Self::KEY + 1] == b','
-            && row[..=Self::KEY].ends_with(b"+09:00");
-        if is_read {
-            let (code, time) = (&row[..Self::CODE], &row[Self::CODE + 1..=Self::KEY]);
-            let (day, minute) = time.split_at(Self::DAY);
-            key[..Self::DAY].copy_from_slice(day);
-            key[Self::DAY..Self::DAY + Self::CODE].copy_from_slice(code);
-            key[Self::DAY + Self::CODE..].copy_from_slice(minute);
-        }
-        if key <= self.last {
-            return Err(Error::Refused {
-                what: format!(
-                    "the stream is out of the order that it promises (order=key) at: {}",
-                    String::from_utf8_lossy(&row[..row.len().min(Self::KEY + 1)])
-                ),
-                help: "it was changed after `kdata validate`: run the whole pipe again".into(),
-            });
-        }
-        self.last = key;
-        Ok(())
     }
 }
 
@@ -266,11 +231,11 @@ async fn stage(
     // A table per batch: dropping it is ten times faster than emptying a shared one, and leaves no bloat.
     let dataset = preamble.dataset;
     let columns = dataset.column_list(|c| format!("{} {}", c.name, c.sql));
-    let create = format!("CREATE TABLE staging.b{batch} ({columns})");
+    let table = staging::table(batch);
+    let create = format!("CREATE TABLE {table} ({columns})");
     transaction.batch_execute(&create).await.map_err(&doing)?;
     let format = if Encoder::new(dataset).is_some() { "binary" } else { "csv" };
-    let copy =
-        format!("COPY staging.b{batch} ({}) FROM STDIN WITH (FORMAT {format}, FREEZE)", dataset.header());
+    let copy = format!("COPY {table} ({}) FROM STDIN WITH (FORMAT {format}, FREEZE)", dataset.header());
     let sink = transaction.copy_in(&copy).await.map_err(&doing)?;
     pin_mut!(sink);
     while let Some(piece) = pieces.recv().await {
@@ -290,6 +255,7 @@ async fn commit(
     preamble: &Preamble,
     staged: Staged,
     counts: Counts,
+    days: Option<Vec<Day>>,
     run: &mut Run,
 ) -> Result<i64> {
     let doing = failed("cannot record the batch");
@@ -298,6 +264,9 @@ async fn commit(
             "the server took {} rows, the stream holds {}",
             staged.rows, counts.rows
         )));
+    }
+    if let Some(days) = days {
+        minutes::keep(&transaction, staged.batch, &days).await?;
     }
     run.flush().await?;
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -340,35 +309,4 @@ async fn commit(
         .map_err(&doing)?;
     transaction.commit().await.map_err(&doing)?;
     Ok(staged.batch)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn minutes_ascend() {
-        let row = |code: &str, time: &str| format!("{code},2026-11-{time}:00+09:00,1,1,1,1,1,").into_bytes();
-        let mut ascent = Ascent::default();
-        for (code, time) in [
-            ("000020", "19T09:00"),
-            ("000020", "19T09:01"),
-            ("000040", "19T09:00"),
-            ("000020", "20T09:00"),
-            ("000020", "20T09:01"),
-        ] {
-            assert!(ascent.go_on(&row(code, time)).is_ok(), "{code} {time}");
-        }
-        for bad in [
-            row("000020", "20T09:01"),
-            row("000020", "20T09:00"),
-            row("000010", "20T15:30"),
-            row("999999", "19T15:30"),
-            b"000020,2026-11-20T01:00:00+00:00,1,1,1,1,1,".to_vec(),
-            b"x".to_vec(),
-        ] {
-            let mut after = Ascent { last: ascent.last };
-            assert!(after.go_on(&bad).is_err(), "{}", String::from_utf8_lossy(&bad));
-        }
-    }
 }
