@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                 part.table,
                 part.from,
                 part.until.pred_opt().unwrap_or(part.until),
-                part.to_mend.as_deref().unwrap_or_default()
+                part.mend.as_ref().map_or("", |mend| mend.what.as_str())
             );
             if args.dry_run {
                 context.printer.line(format!("{what}, {}", printer::bytes(part.bytes)))?;

@@ -95,29 +95,37 @@ pub struct Part {
     /// Is it compressed, all or some of it?
     pub is_compressed: bool,
     /// What compressing it would mend.
-    pub to_mend: Option<String>,
-    /// Is it to be decompressed first?
-    pub anew: bool,
-    /// May that wait until it gets no more sessions?
-    pub can_wait: bool,
+    pub mend: Option<Mend>,
     /// Are all its sessions final?
     pub is_final: bool,
+}
+
+/// What compressing a part would mend.
+#[derive(Clone, Debug)]
+pub struct Mend {
+    /// Plain rows, rows out of order, too many segments.
+    pub what: String,
+    /// Is the part to be decompressed first?
+    pub anew: bool,
+    /// May it wait until the part gets no more sessions?
+    pub can_wait: bool,
 }
 
 impl Part {
     /// Is it time to compress it? Minutes as soon as they are final; daily rows when nobody corrects them any more.
     /// Rollups, and segments that sessions left which came one by one, once the part gets no more of them.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
+        let Some(mend) = &self.mend else { return false };
         let today = kst_date(now);
         let is_over = self.until <= today;
         let is_time = if !self.dataset.is_intraday() {
             self.until + SETTLED_AFTER <= today
         } else if self.table == self.dataset.table {
-            is_over || !self.can_wait
+            is_over || !mend.can_wait
         } else {
             is_over
         };
-        self.to_mend.is_some() && self.is_final && is_time
+        self.is_final && is_time
     }
 }
 
@@ -153,9 +161,11 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
             until: row.get(2),
             bytes: row.get(3),
             is_compressed: row.get(4),
-            to_mend: row.get(5),
-            anew: row.get(6),
-            can_wait: row.get(7),
+            mend: row.get::<_, Option<String>>(5).map(|what| Mend {
+                what,
+                anew: row.get(6),
+                can_wait: row.get(7),
+            }),
             is_final: row.get(8),
         }));
     }
@@ -166,7 +176,10 @@ pub async fn parts(client: &Client) -> Result<Vec<Part>> {
 /// bytes it takes now.
 pub async fn compress(client: &mut Client, part: &Part) -> Result<i64> {
     let doing = failed("cannot compress the part");
-    let steps = [(part.anew, "SELECT ops.decompress_part($1)"), (true, "SELECT ops.compress_part($1)")];
+    let steps = [
+        (part.mend.as_ref().is_some_and(|mend| mend.anew), "SELECT ops.decompress_part($1)"),
+        (true, "SELECT ops.compress_part($1)"),
+    ];
     for (_, step) in steps.iter().filter(|(is_needed, _)| *is_needed) {
         let transaction = client.transaction().await.map_err(&doing)?;
         let lock = "SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))";
