@@ -16,10 +16,11 @@
 //! | floor | module | what it is |
 //! |---|---|---|
 //! | 5 | [`cli`] | one file a subcommand: its arguments, and how it runs; `printer` is the only place that prints |
-//! | 4 | [`stage`] | extract, validate, load, promote, rollback, backfill, report, doctor, status: functions that know nothing of the command line |
+//! | 4 | [`stage`] | extract, validate, load, promote, rollback, backfill, report, doctor, status, cron: functions that know nothing of the command line |
 //! | 3 | [`source`] | one file or folder a source: vendor models → parse → records; `http` is what they share on the network |
 //! | 3 | [`db`] | the private cluster, migrations, the ledger, merging rows into production |
 //! | 3 | [`alert`] | who is told that an unattended run failed: a webhook, a command, a dead man's switch |
+//! | 3 | [`jobs`] | which commands ran, when, and how they ended |
 //! | 2 | [`state`], [`web`] | small files that processes share; how HTTP clients are made |
 //! | 2 | [`stream`] | what flows through a pipe: preamble, CSV, marks, trailer |
 //! | 1 | [`dataset`] | what a dataset is: columns, key, rules, queries; a static list of values |
@@ -55,6 +56,7 @@ pub mod cli;
 pub mod dataset;
 pub mod db;
 pub mod error;
+pub mod jobs;
 pub mod market;
 pub mod settings;
 pub mod source;

@@ -14,8 +14,8 @@ Examples:
 
 /// Who is told of failures: try it, list what fails
 ///
-/// Unattended runs (their stderr is no terminal) of load, promote, run, backfill, report, doctor, calendar check and db backup,
-/// verify and compress tell when they fail: the webhook of `KDATA_ALERT_WEBHOOK` and the command of `KDATA_ALERT_COMMAND`,
+/// Unattended runs (their stderr is no terminal) of load, promote, run, backfill, report, doctor, status, calendar check, cron
+/// check and db backup, verify and compress tell when they fail: the webhook of `KDATA_ALERT_WEBHOOK` and the command of `KDATA_ALERT_COMMAND`,
 /// once within `KDATA_ALERT_WINDOW` hours, and once when the same command ends well again. Exit 9 (not published yet) is no
 /// failure. Telling takes a few seconds at most and never changes how the run ends.
 #[derive(clap::Args, Debug)]

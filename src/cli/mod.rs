@@ -7,6 +7,7 @@ mod calendar;
 mod choice;
 mod completions;
 mod compress;
+mod cron;
 mod db;
 mod demo;
 mod doctor;
@@ -44,7 +45,7 @@ use crate::market::{Calendar, kst_date};
 use crate::settings::{Settings, locale, unknown_variables};
 use crate::source::{self, Source, Stop};
 use printer::{LogFormat, Printer};
-use watch::Watch;
+use watch::Run;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,6 +90,7 @@ enum Command {
     Db(db::Args),
     Doctor(doctor::Args),
     Status(status::Args),
+    Cron(cron::Args),
     Alert(alert::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -200,12 +202,12 @@ pub fn main() -> ExitCode {
         Ok(context) => context,
         Err(error) => return told(&Err(error), printer),
     };
-    let watch = Watch::begin(std::env::args().skip(1), &context);
+    let run = Run::begin(std::env::args().skip(1), &context);
     let outcome = dispatch(cli.command, &context);
     // The error first: nothing that comes after it may keep it from cron's mail.
     let code = told(&outcome, printer);
-    if let Some(watch) = watch {
-        watch.end(&outcome);
+    if let Some(run) = run {
+        run.end(&outcome);
     }
     code
 }
@@ -269,6 +271,7 @@ fn dispatch(command: Command, context: &Context) -> Result<()> {
         Command::Db(args) => db::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Status(args) => status::run(&args, context),
+        Command::Cron(args) => cron::run(&args, context),
         Command::Alert(args) => alert::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),

@@ -1,4 +1,5 @@
 //! What becomes of a run that nobody watches: the one place that maps its end to an alert, and pings a dead man's switch.
+//! Every run is written down, so that `kdata cron check` can tell what did not run.
 //!
 //! Nobody watches where stderr is no terminal: cron, systemd, a script in the background. Who sits at a terminal sees the
 //! error, and is not told a second time.
@@ -12,6 +13,7 @@ use super::{Context, printer};
 use crate::alert::{self, Alert, Alerts, Channel, Event, Outcome, Ping, Waiting};
 use crate::db::cluster::home;
 use crate::error::{EXIT_CODES, Error, Result};
+use crate::jobs::{self, Jobs};
 use crate::market::kst;
 
 /// A command that is meant to run unattended.
@@ -40,102 +42,121 @@ static WATCHED: &[Watched] = &[
     watched("report"),
     watched("calendar check"),
     watched("doctor"),
+    watched("status"),
+    watched("cron check"),
 ];
+
+/// A shell asks for it at each press of a key.
+const NOT_WRITTEN_DOWN: &str = "complete";
 
 /// Ends that are no failure: done, and not published yet (the next line asks again); Ctrl-C is a person's.
 fn is_failure(code: u8) -> bool {
     !matches!(code, 0 | 9 | 130)
 }
 
-/// The words that say what is run, without those that say how it talks.
-pub(super) fn job(words: impl IntoIterator<Item = String>) -> String {
-    let mut words = words.into_iter();
-    let mut job = Vec::new();
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "-q" | "--quiet" => {}
-            "--log-format" => drop(words.next()),
-            other if other.starts_with("--log-format=") => {}
-            _ => job.push(word),
-        }
-    }
-    job.join(" ")
-}
-
-/// A run that is watched.
-pub(super) struct Watch<'a> {
+/// A run under way.
+pub(super) struct Run<'a> {
     context: &'a Context,
     job: String,
-    of: &'static Watched,
     started: Instant,
     unattended: bool,
+    jobs: Jobs,
+    watch: Option<Watch>,
+}
+
+/// What a run has that is watched.
+struct Watch {
+    of: &'static Watched,
     alerts: Alerts,
     /// Pings that it began.
     start: Option<std::thread::JoinHandle<Outcome>>,
 }
 
-impl<'a> Watch<'a> {
-    /// A run begins; `None` where it is not one to watch.
+impl<'a> Run<'a> {
+    /// A run begins; `None` where nothing is to be kept of it.
     pub(super) fn begin(words: impl IntoIterator<Item = String>, context: &'a Context) -> Option<Self> {
-        let job = job(words);
+        let job = jobs::name(words);
         let begins = |command: &str| job == command || job.starts_with(&format!("{command} "));
-        let of = WATCHED.iter().find(|watched| begins(watched.command))?;
+        if begins(NOT_WRITTEN_DOWN) {
+            return None;
+        }
         let state = home(&context.settings).ok()?;
         let unattended = !printer::stderr_is_terminal();
-        let pings = unattended && of.pings && context.settings.alerts.ping.is_some();
-        let start = pings.then(|| {
-            let settings = context.settings.clone();
-            std::thread::spawn(move || alert::ping(Ping::Start, &settings))
+        // Who only looks around on a machine gets no folder for it.
+        if !unattended && !state.exists() {
+            return None;
+        }
+        let jobs = Jobs::new(&state);
+        written(jobs.begin(&job, !unattended, context.now));
+        let of = WATCHED.iter().find(|watched| unattended && begins(watched.command));
+        let watch = of.map(|of| {
+            let pings = of.pings && context.settings.alerts.ping.is_some();
+            let start = pings.then(|| {
+                let settings = context.settings.clone();
+                std::thread::spawn(move || alert::ping(Ping::Start, &settings))
+            });
+            Watch { of, alerts: Alerts::new(&state, context.settings.alerts.window), start }
         });
-        let alerts = Alerts::new(&state, context.settings.alerts.window);
-        Some(Self { context, job, of, started: Instant::now(), unattended, alerts, start })
+        Some(Self { context, job, started: Instant::now(), unattended, jobs, watch })
     }
 
     /// It has ended. Never fails: what goes wrong with telling is told on stderr.
     pub(super) fn end(self, outcome: &Result<()>) {
+        let Self { context, job, started, unattended, jobs, watch } = self;
         let code = outcome.as_ref().err().map_or(0, Error::exit_code);
-        let passed = TimeDelta::from_std(self.started.elapsed()).unwrap_or_default();
-        let now = self.context.now + passed;
-        if !self.unattended {
-            return;
-        }
-        if self.context.settings.alerts.is_set() {
+        let passed = TimeDelta::from_std(started.elapsed()).unwrap_or_default();
+        let now = context.now + passed;
+        written(jobs.end(&job, !unattended, code, now));
+        let Some(watch) = watch else { return };
+        if context.settings.alerts.is_set() {
             let mut due: Vec<(Alert, Channel)> =
-                self.alerts.take_waiting().into_iter().map(|waiting| (waiting.alert, waiting.to)).collect();
-            if let Some(alert) = self.alert(outcome, code, now) {
-                due.extend(
-                    Channel::of(&self.context.settings.alerts).into_iter().map(|to| (alert.clone(), to)),
-                );
+                watch.alerts.take_waiting().into_iter().map(|waiting| (waiting.alert, waiting.to)).collect();
+            if let Some(alert) = watch.alert(&job, outcome, code, (context.now, now)) {
+                let channels = Channel::of(&context.settings.alerts);
+                due.extend(channels.into_iter().map(|to| (alert.clone(), to)));
             }
-            deliver(due, &self.alerts, self.context);
+            deliver(due, &watch.alerts, context);
         }
         // Its beginning must not arrive after its end.
-        if let Some(start) = self.start {
+        if let Some(start) = watch.start {
             let began = start.join().unwrap_or_else(|_| Err("it failed".to_owned()));
-            let ended = alert::ping(
-                if is_failure(code) { Ping::Fail } else { Ping::Success },
-                &self.context.settings,
-            );
+            let ended =
+                alert::ping(if is_failure(code) { Ping::Fail } else { Ping::Success }, &context.settings);
             if let Err(why) = began.and(ended) {
-                self.context.printer.warning(format!("KDATA_PING_URL was not told: {why}"));
+                context.printer.warning(format!("KDATA_PING_URL was not told: {why}"));
             }
         }
     }
+}
 
+/// That a run could not be written down (the disk is full) is no matter of the run: `kdata cron check` misses it then.
+fn written(outcome: Result<()>) {
+    if let Err(error) = outcome {
+        tracing::info!("{error}");
+    }
+}
+
+impl Watch {
     /// What is to be told of its end.
-    fn alert(&self, outcome: &Result<()>, code: u8, now: DateTime<Utc>) -> Option<Alert> {
+    fn alert(
+        &self,
+        job: &str,
+        outcome: &Result<()>,
+        code: u8,
+        (began, now): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Option<Alert> {
         match outcome {
             Err(error) if is_failure(code) => {
                 let message = error.to_string();
                 // By when it began: cron starts a job at its minute, and how long it takes differs.
-                let is_new = self.alerts.failed(&self.job, code, &message, self.context.now);
-                is_new.then(|| failed(&self.job, error, now))
+                let is_new = self.alerts.failed(job, code, &message, began);
+                is_new.then(|| failed(job, error, now))
             }
             Ok(()) if self.of.recovers => {
-                let over = self.alerts.recovered(&self.job);
+                let over = self.alerts.recovered(job);
                 (!over.is_empty()).then(|| {
                     let since = over.iter().map(|problem| problem.since).min().unwrap_or(now);
-                    recovered(&self.job, over.iter().map(|problem| problem.times).sum(), since, now)
+                    recovered(job, over.iter().map(|problem| problem.times).sum(), since, now)
                 })
             }
             _ => None,
@@ -229,20 +250,6 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-
-    #[test]
-    fn how_it_talks_is_not_what_it_does() {
-        let job = |words: &str| job(words.split(' ').map(ToOwned::to_owned));
-        for words in [
-            "-q run ohlcv --due",
-            "run -q ohlcv --due",
-            "run ohlcv --due --quiet",
-            "--log-format json run ohlcv --due",
-            "run ohlcv --log-format=json --due",
-        ] {
-            assert_eq!(job(words), "run ohlcv --due");
-        }
-    }
 
     #[test]
     fn what_is_watched_is_there() {

@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod calendar;
+pub mod cron;
 pub mod doctor;
 pub mod extract;
 pub mod kept;
