@@ -29,6 +29,8 @@ const INSTEAD: &[(&str, &str)] = &[
     ("/etc/bash_completion.d", "."),
     ("~/.zfunc", "."),
     ("~/.config/fish/completions", "."),
+    ("--file crontab.example", "--file crontab"),
+    ("crontab -l -u kdata", "cat crontab"),
 ];
 
 /// Examples that a database with data refuses, or whose verdict depends on the day.
@@ -91,6 +93,8 @@ fn prepared() -> Db {
     }
     db.sh("kdata extract ohlcv --source sim --date -1s | kdata validate > day.kdata").ok();
     db.write("days.csv", "date\n2027-01-01\n2027-12-31\n");
+    db.write("crontab", include_str!("../crontab.example"));
+    db.stand_in("crontab", "exec cat crontab");
     fs::create_dir_all(db.path("marcap")).unwrap();
     db
 }
@@ -149,6 +153,7 @@ const QUIET: &[(&str, bool)] = &[
     ("calendar import days.csv --until 2027-12-31", false),
     ("calendar check --from 2026-11-23", false),
     ("calendar show", true),
+    ("cron check --file crontab", false),
     ("explain row.in_range", true),
     ("doctor", false),
     ("alert test", false),
@@ -174,6 +179,7 @@ fn every_subcommand_is_silent_on_success_with_q() {
     work.sh("kdata extract ohlcv --date 2024-01-02 | tee ohlcv.extracted | kdata validate > ohlcv.validated")
         .ok();
     work.write("days.csv", "2027-01-01\n");
+    work.write("crontab", include_str!("../crontab.example"));
     for command in subcommands(&work.kdata("--help").ok()) {
         let inner = subcommands(&work.kdata(&format!("{command} --help")).ok());
         let inner: Vec<String> = inner.iter().map(|name| format!("{command} {name}")).collect();

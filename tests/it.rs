@@ -12,6 +12,7 @@ mod backup; // backup, verify, restore
 mod browser; // HTML reports in a real browser
 mod calendar; // shown, changed, compared with the data
 mod cli; // help, errors, exit codes, secrets
+mod cron; // which lines of the crontab have not run
 mod csv; // a user's own files
 mod datasets; // the six that no sheet makes: minutes, snapshots, investors
 mod db; // the private cluster, roles, migrations

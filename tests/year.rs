@@ -30,6 +30,9 @@ const DAILY: [&str; 5] = ["stocks", "ohlcv", "market-cap", "ohlcv-minute", "inve
 /// Lists that change slowly: one a week.
 const WEEKLY: [&str; 4] = ["sectors", "index-components", "floating-shares", "etf-portfolios"];
 
+/// The line that looks whether all others ran.
+const CRON_CHECK: &str = "cron check";
+
 /// A line that cron ran.
 #[derive(Debug)]
 struct Ran {
@@ -136,6 +139,7 @@ fn a_year_without_a_hand() {
     }
     drill.everything_is_there(&sessions);
     drill.what_happened_is_told();
+    drill.what_did_not_run_is_told();
 }
 
 impl Drill {
@@ -179,6 +183,8 @@ impl Drill {
         let text = include_str!("../crontab.example").replace("/srv/kdata", folder.trim_end_matches('/'));
         let crontab = Crontab::parse(&text);
         assert_eq!(crontab.env["CRON_TZ"], "Asia/Seoul");
+        work.write("crontab", text);
+        work.stand_in("crontab", "exec cat crontab");
         let peak = Arc::new(AtomicU64::new(0));
         watch(PathBuf::from(folder.trim_end_matches('/')), Arc::clone(&peak));
         Self { work, world, crontab, faults, span: (from, to), ran: Vec::new(), peak, peaks: BTreeMap::new() }
@@ -266,7 +272,8 @@ impl Drill {
         let folder = self.folder();
         let mut command = Command::new(&env["SHELL"]);
         command.args(["-c", &line.command]).env_clear().envs(env.iter());
-        command.env("PATH", format!("{bin}:{}", env["PATH"]));
+        let own = self.work.path("bin").display().to_string();
+        command.env("PATH", format!("{own}:{bin}:{}", env["PATH"]));
         command.env("HOME", &folder).env("LOGNAME", "kdata").env("KDATA_NOW", kst(now).to_rfc3339());
         command.current_dir(&folder).stdin(Stdio::null());
         command.output().unwrap().into()
@@ -326,7 +333,8 @@ impl Drill {
             // Sessions that end later are published later.
             let (_, close) = self.world.market.hours(self.world.market.at_or_before(day));
             // Whether all is well is told by the exit code: that of the first days, without a verified backup, is no fault.
-            let is_verdict = ran.run.code == 3 && name_of(&ran.command).ends_with("status");
+            let is_verdict = ran.run.code == 3 && name_of(&ran.command).ends_with("status")
+                || name_of(&ran.command).ends_with(CRON_CHECK);
             !is_verdict
                 && ran.run.code != 0
                 && !is_after_a_fault
@@ -359,6 +367,44 @@ impl Drill {
                 }
             }
         }
+    }
+
+    /// Each check of the crontab knew which lines the drill had left out since they were due, and which ones it killed.
+    fn what_did_not_run_is_told(&self) {
+        let of_checks = |ran: &&Ran| name_of(&ran.command).ends_with(CRON_CHECK);
+        let checks: Vec<&Ran> = self.ran.iter().filter(of_checks).collect();
+        let first = checks[0].at;
+        let lines = || self.crontab.lines.iter().enumerate();
+        for check in &checks {
+            let last_due = |line: &Line| {
+                let days = (0..).map_while(|n| check.at.date().checked_sub_days(Days::new(n)));
+                let times = days.take(8).flat_map(|day| self.crontab.on(day).into_iter().rev());
+                let mut times = times.filter(|(_, of)| std::ptr::eq(*of, line)).map(|(at, _)| at);
+                times.find(|at| *at <= check.at - chrono::TimeDelta::minutes(10)).unwrap()
+            };
+            let is_missed = |line: &Line| {
+                let due = last_due(line);
+                let since = self.ran.iter().filter(|ran| ran.at >= due && ran.at <= check.at);
+                // A shell tells that its command was killed by 128 + 9.
+                let last = since.filter(|ran| ran.command == line.command).last();
+                match last {
+                    Some(ran) => ran.run.code == 137 || ran.run.code == -1,
+                    None => due > first,
+                }
+            };
+            let missed: Vec<_> = lines().filter(|(_, line)| is_missed(line)).map(|(at, _)| at).collect();
+            let told =
+                check.run.stdout.matches("OVERDUE").count() + check.run.stdout.matches("CUT OFF").count();
+            let code = if missed.is_empty() { 0 } else { 3 };
+            assert_eq!((check.run.code, told), (code, missed.len()), "{missed:?}: {check:#?}");
+        }
+        let of_code = |code| checks.iter().filter(|check| check.run.code == code).count();
+        announce(&format!(
+            "year: {} checks of the crontab found all well, {} did not",
+            of_code(0),
+            of_code(3)
+        ));
+        assert!(of_code(0) > 0 && of_code(3) > 0);
     }
 
     /// What the market did, counted by the market itself.

@@ -138,6 +138,16 @@ impl Work {
         self
     }
 
+    /// A program of the system that is not on every machine: a script in the folder `bin`, found before all others.
+    pub fn stand_in(&mut self, program: &str, script: &str) -> &mut Self {
+        let path = self.write(&format!("bin/{program}"), format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let bin = path.parent().unwrap().display().to_string();
+        let path = &self.env["PATH"];
+        let path = if path.starts_with(&bin) { path.clone() } else { format!("{bin}:{path}") };
+        self.set("PATH", &path)
+    }
+
     /// The variables of a vendor, for a script that runs in another folder.
     pub fn exports(&self) -> String {
         let of_vendor = |name: &&String| !["PATH", "KDATA_NOW", "KDATA_HOME"].contains(&name.as_str());
