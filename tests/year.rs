@@ -4,7 +4,7 @@
 //! `cargo test` runs a short form, seven sessions with every fault in them. The year itself:
 //! `KDATA_TEST_YEAR=1 cargo test --locked year -- --nocapture`.
 
-mod cron;
+pub mod cron;
 mod history; // the same year by backfill
 mod market;
 mod vendors;
