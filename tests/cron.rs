@@ -10,7 +10,7 @@ use crate::support::{Run, Work};
 const CRONTAB: &str = "\
 # kdata
 CRON_TZ=Asia/Seoul
-0 18 * * 1-5   cd /srv/kdata && kdata -q explain ohlcv.high_is_highest > /dev/null
+0 18 * * 1-5   cd /srv/kdata && KDATA_KIS_APP_KEY=hunter2 kdata -q explain ohlcv.high_is_highest > /dev/null
 10 18 * * *    kdata calendar show 2>&1 | kdata -q man > /srv/kdata/x
 0 10 * * 6     kdata -q explain --list
 0 1 * * *      /usr/local/bin/tidy
@@ -55,6 +55,7 @@ fn a_line_that_did_not_run_is_named() {
     assert_eq!(states(&work, 3)[..2], ["ok", "overdue"]);
     let said = work.kdata("cron check").fails(3, &["1 of 4 lines: not run since they were due: line 4"]);
     assert!(said.contains("OVERDUE") && said.contains("calendar show | man"), "{said}");
+    assert!(said.contains("\n→ kdata calendar show | kdata man\n"), "{said}");
     assert!(said.contains("1 other lines do not run kdata"), "{said}");
     let quiet = work.kdata("-q cron check");
     assert!(quiet.code == 3 && quiet.stdout.contains("OVERDUE"), "{quiet:#?}");
@@ -75,6 +76,10 @@ fn a_line_that_did_not_run_is_named() {
     work.kdata("-q explain --list").ok();
     assert_eq!(states(&work, 3), ["ok", "overdue", "ok", "waiting"]);
 
+    // What stands in the crontab may be a secret.
+    let kept = fs::read_to_string(work.path("home/jobs/book.json")).unwrap();
+    assert!(!(kept + &said + &table).contains("hunter2"));
+
     // How it ended is told, and another's matter.
     work.kdata("calendar show").ok();
     work.kdata("-q man --nonsense").fails(2, &[]);
@@ -90,7 +95,7 @@ fn a_line_that_did_not_run_is_named() {
     let first = &document["lines"][0];
     assert_eq!((&first["line"], &first["exit_code"]), (&3.into(), &0.into()), "{first}");
     assert_eq!(first["due_at"], "2026-11-23T09:00:00Z", "{first}");
-    assert_eq!(first["jobs"][0], "explain ohlcv.high_is_highest", "{first}");
+    assert_eq!(first["command"], "kdata explain ohlcv.high_is_highest", "{first}");
 }
 
 #[test]

@@ -384,9 +384,9 @@ impl Drill {
             };
             let is_missed = |line: &Line| {
                 let due = last_due(line);
-                let since = self.ran.iter().filter(|ran| ran.at >= due && ran.at <= check.at);
+                let mut since = self.ran.iter().filter(|ran| ran.at >= due && ran.at <= check.at);
                 // A shell tells that its command was killed by 128 + 9.
-                let last = since.filter(|ran| ran.command == line.command).last();
+                let last = since.rfind(|ran| ran.command == line.command);
                 match last {
                     Some(ran) => ran.run.code == 137 || ran.run.code == -1,
                     None => due > first,

@@ -97,9 +97,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let told = [of(State::Overdue, "not run since they were due"), of(State::CutOff, "cut off")];
     let told: Vec<String> = told.into_iter().flatten().collect();
-    let mut help = "does cron run, and does its log name these lines? `kdata doctor` looks at the machine; to catch up, \
-                    type their commands"
-        .to_owned();
+    let mut help =
+        "does cron run, and does its log name these lines? To catch up, type what stands beside the arrows, in the folder of the .env file".to_owned();
     if crontab.is_shifted {
         help.push_str(
             ". CRON_TZ is heeded by cronie alone: for Debian's cron set the machine's time zone to Asia/Seoul",
@@ -143,7 +142,7 @@ fn table(lines: &[Checked], place: &str, others: usize, context: &Context) -> St
         vec![
             line.line.to_string(),
             line.schedule.clone(),
-            line.jobs.join(" | "),
+            line.command.replace("kdata ", ""),
             time(line.due_at),
             time(line.ran_at),
             state(line),
@@ -155,6 +154,9 @@ fn table(lines: &[Checked], place: &str, others: usize, context: &Context) -> St
     let title = fill("{place} at {time} KST", &[("place", say(place)), ("time", &at)]);
     let mut text =
         format!("{title}\n{}", printer::table(&header, &rows, &[0], context.width().or(Some(WIDTH))));
+    for line in lines.iter().filter(|line| !line.state.is_well()) {
+        text.push_str(&format!("\n→ {}", line.command));
+    }
     if others > 0 {
         text.push('\n');
         text.push_str(&fill("{n} other lines do not run kdata", &[("n", &others.to_string())]));

@@ -8,6 +8,7 @@ use super::shell::{After, calls};
 use crate::error::{Error, Result};
 use crate::jobs::Call;
 use crate::market::kst;
+use crate::state::digest;
 
 const HELP: &str = "mend the line (`crontab -e`); crontab(5) says how one is written";
 
@@ -46,8 +47,8 @@ pub struct Line {
     pub number: usize,
     /// `15 6 * * 2-6`, `@daily`.
     pub schedule: String,
-    /// What is run, as it stands there.
-    pub command: String,
+    /// What is run, as it stands there: it may hold secrets.
+    command: String,
     /// The calls of kdata in it.
     pub calls: Vec<(After, Call)>,
     /// `None`: when the machine starts.
@@ -73,7 +74,26 @@ impl Line {
 
     /// Under which it is known: with another schedule it is another line.
     pub fn key(&self) -> String {
-        format!("{} {}", self.schedule, self.command)
+        digest(&format!("{} {}", self.schedule, self.command))
+    }
+
+    /// What it calls, to be shown and to be typed.
+    pub fn told(&self) -> String {
+        let mut told = String::new();
+        for (at, (after, call)) in self.calls.iter().enumerate() {
+            told.push_str(match after {
+                _ if at == 0 => "",
+                After::Always => "; ",
+                After::Piped => " | ",
+                After::Success => " && ",
+                After::Failure => " || ",
+            });
+            told.push_str(&format!("kdata {}", call.words));
+            if !call.is_whole {
+                told.push_str(" …");
+            }
+        }
+        told
     }
 }
 
@@ -294,7 +314,10 @@ mod tests {
             [(5, "0 18 * * 1-5", "cd /srv && kdata run x --date %F"), (7, "@daily", "kdata run y")]
         );
         assert_eq!(crontab.others, 1);
-        assert_eq!(crontab.lines[0].calls[0].1.words, "run x --date %F");
+        assert_eq!(crontab.lines[0].told(), "kdata run x --date %F");
+        let told = |command: &str| read(&format!("@daily {command}"), false).unwrap().lines[0].told();
+        let all = "kdata run x && kdata load || kdata run y | kdata load; kdata run …";
+        assert_eq!(told(&format!("cd x; KEY=secret {}", all.replace('…', "$X"))), all);
         let system = read("0 18 * * 1-5 kdata kdata run x\n@daily root kdata run y", true).unwrap();
         assert_eq!(
             system.lines.iter().map(|l| l.command.as_str()).collect::<Vec<_>>(),

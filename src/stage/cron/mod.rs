@@ -13,7 +13,7 @@ pub use crontab::{Crontab, Line};
 pub use shell::After;
 
 use crate::error::{Error, Result};
-use crate::jobs::{Book, Call, Job, Jobs, Run};
+use crate::jobs::{Book, Job, Jobs, Run};
 
 /// cron may begin a line so much later than it should; what is due since then is not asked for.
 const LATE: TimeDelta = TimeDelta::minutes(10);
@@ -51,9 +51,8 @@ impl State {
 pub struct Checked {
     pub line: usize,
     pub schedule: String,
+    /// What it calls, without what only a shell can tell.
     pub command: String,
-    /// The jobs in it, without what only a shell can tell.
-    pub jobs: Vec<String>,
     pub first_seen_at: DateTime<Utc>,
     /// When it should have run last; `None`: it runs when the machine starts.
     pub due_at: Option<DateTime<Utc>>,
@@ -96,7 +95,7 @@ fn judged(line: &Line, book: &Book, now: DateTime<Utc>) -> Checked {
     let mut before: Option<Run> = None;
     for (after, call) in &line.calls {
         let is_left_out = before.as_ref().is_some_and(|before| match after {
-            After::Always => false,
+            After::Always | After::Piped => false,
             After::Success => before.exit_code != Some(0),
             After::Failure => matches!(before.exit_code, None | Some(0)),
         });
@@ -112,18 +111,13 @@ fn judged(line: &Line, book: &Book, now: DateTime<Utc>) -> Checked {
     Checked {
         line: line.number,
         schedule: line.schedule.clone(),
-        command: line.command.clone(),
-        jobs: line.calls.iter().map(|(_, call)| shown(call)).collect(),
+        command: line.told(),
         first_seen_at: first_seen,
         due_at: due,
         ran_at: ran.iter().map(|run| run.started_at).min(),
         exit_code: ran.iter().find_map(code).or_else(|| ran.last().and_then(|run| run.exit_code)),
         state,
     }
-}
-
-fn shown(call: &Call) -> String {
-    if call.is_whole { call.words.clone() } else { format!("{} …", call.words).trim_start().to_owned() }
 }
 
 fn is_since(run: &Run, due: Option<DateTime<Utc>>) -> bool {

@@ -11,6 +11,8 @@ use crate::jobs::{self, Call};
 pub enum After {
     /// However that was, or beside it.
     Always,
+    /// Together with it: `|`
+    Piped,
     /// `&&`
     Success,
     /// `||`
@@ -128,7 +130,8 @@ impl Lexer<'_> {
             '|' if self.follows('|') => self.next(After::Failure),
             '&' if self.follows('&') => self.next(After::Success),
             '&' if self.chars.peek() == Some(&'>') => self.end_word(),
-            '\n' | ';' | '|' | '&' | ')' => self.next(After::Always),
+            '|' => self.next(After::Piped),
+            '\n' | ';' | '&' | ')' => self.next(After::Always),
             '(' => {
                 self.end_word();
                 self.tokens.push(Token::Open);
@@ -256,6 +259,7 @@ mod tests {
         let told = |(after, call): (After, Call)| {
             let when = match after {
                 After::Always => ';',
+                After::Piped => '-',
                 After::Success => '&',
                 After::Failure => '|',
             };
@@ -272,7 +276,7 @@ mod tests {
             ("cd /srv/kdata && /usr/local/bin/kdata run x > /srv/kdata/kdata 2>&1", &["& run x"]),
             (
                 "kdata extract x --date today|kdata validate| kdata load",
-                &["; extract x --date today", "; validate", "; load"],
+                &["; extract x --date today", "- validate", "- load"],
             ),
             ("KDATA_NOW=\"a b\" nice -n 10 kdata run 'a b' c\\ d", &["; run a b c d"]),
             ("sudo -u kdata kdata run x", &["; run x"]),
