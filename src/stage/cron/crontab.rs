@@ -326,6 +326,17 @@ mod tests {
         assert!(read("CRON_TZ=Asia/Seoul", false).unwrap().lines.is_empty());
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Whatever stands in a file is read or refused.
+        #[test]
+        fn nothing_is_too_odd(line in "[-0-9*/,a-z@% \\t]{0,12} \\* \\* \\* [0-9a-z*]{1,3} (kdata )?[ -~\n]{0,40}") {
+            let _ = read(&line, false);
+            let _ = read(&line, true);
+        }
+    }
+
     #[test]
     fn what_does_not_read_is_told_with_its_line_and_without_what_may_be_secret() {
         for (line, says) in [
