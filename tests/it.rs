@@ -45,5 +45,6 @@ mod status; // is all well, on one screen
 mod storage; // minutes compressed as they come, parts of tables, bars of bars
 mod systemd; // its units are the lines of crontab.example
 mod terminal; // completions, manual, logs for programs, quiet runs, examples
+mod tls; // a database elsewhere: encrypted, and the right one
 mod validate; // rules, limits, broken streams
 mod year; // a year by the lines of crontab.example, with all that goes wrong in it

@@ -3,7 +3,7 @@
 use super::{Context, backup, compress};
 use crate::db::cluster::{Cluster, Started};
 use crate::db::migrate::{self, Kind, State};
-use crate::db::{Place, Target};
+use crate::db::{Place, Target, url};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         Command::Start => start(context),
         Command::Stop => stop(context),
         Command::Status => status(context),
-        Command::Url { reader, demo } => url(context, *reader, *demo),
+        Command::Url { reader, demo } => print_url(context, *reader, *demo),
         Command::Migrate { demo } => migrate(context, *demo),
         Command::Compress(args) => compress::run(args, context),
         Command::Backup(args) => backup::backup(args, context),
@@ -99,7 +99,11 @@ fn status(context: &Context) -> Result<()> {
     crate::stage::block_on(async {
         if context.settings.database_url.is_some() {
             printer.line("database    DATABASE_URL")?;
-            return schema(context, Place::resolve(&context.settings, Target::Main).await?).await;
+            let place = Place::resolve(&context.settings, Target::Main).await?;
+            if let Some(protection) = place.protection().await? {
+                printer.line(format!("connection  {protection}"))?;
+            }
+            return schema(context, place).await;
         }
         let cluster = Cluster::locate(&context.settings)?;
         let status = cluster.status().await;
@@ -144,7 +148,7 @@ async fn schema(context: &Context, place: Place) -> Result<()> {
     context.printer.line(format!("schema      {told}"))
 }
 
-fn url(context: &Context, reader: bool, demo: bool) -> Result<()> {
+fn print_url(context: &Context, reader: bool, demo: bool) -> Result<()> {
     let target = if demo { Target::Demo } else { Target::Main };
     let Some(given) = context.settings.database_url.as_ref().filter(|_| !demo) else {
         let cluster = Cluster::locate(&context.settings)?;
@@ -157,9 +161,7 @@ fn url(context: &Context, reader: bool, demo: bool) -> Result<()> {
             "use $DATABASE_URL; `kdata db url --reader` prints the reader's",
         ));
     }
-    let config: tokio_postgres::Config = given.reveal().parse().map_err(|_| {
-        Error::usage("DATABASE_URL does not read", "write it like postgresql://user:password@host:5432/name")
-    })?;
+    let (config, encryption) = url::parse(given)?;
     let host = match config.get_hosts().first() {
         Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
         Some(tokio_postgres::config::Host::Unix(path)) => {
@@ -178,7 +180,8 @@ fn url(context: &Context, reader: bool, demo: bool) -> Result<()> {
     }
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let name = config.get_dbname().unwrap_or("postgres");
-    context.printer.line(format!("postgresql://kdata_reader@{host}:{port}/{name}"))?;
+    let query = encryption.query();
+    context.printer.line(format!("postgresql://kdata_reader@{host}:{port}/{name}{query}"))?;
     context.printer.remark("give the role a password once: ALTER ROLE kdata_reader PASSWORD '…'");
     Ok(())
 }

@@ -9,15 +9,18 @@ pub mod migrate;
 pub mod staging;
 pub mod status;
 pub mod storage;
+mod tls;
+pub mod url;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use crate::error::{Error, Result, causes};
 use crate::market::Calendar;
 use crate::settings::Settings;
 use cluster::{Cluster, Started};
 use migrate::{Backend, Kind, State};
+use tls::Tls;
 
 /// Which database is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +45,7 @@ impl Target {
 #[derive(Clone, Debug)]
 pub struct Place {
     config: Config,
+    tls: Tls,
     /// What was started on the way, if it is the private cluster.
     pub started: Option<Started>,
 }
@@ -49,23 +53,18 @@ pub struct Place {
 impl Place {
     /// Resolves the target; starts the private cluster when it is needed and does not run.
     pub async fn resolve(settings: &Settings, target: Target) -> Result<Self> {
-        if let (Some(url), Target::Main) = (&settings.database_url, target) {
-            // The parser's message may quote the URL, and with it a password.
-            let mut config: Config = url.reveal().parse().map_err(|_| {
-                Error::usage(
-                    "DATABASE_URL does not read",
-                    "write it like postgresql://user:password@host:5432/name",
-                )
-            })?;
+        if let (Some(given), Target::Main) = (&settings.database_url, target) {
+            let (mut config, encryption) = url::parse(given)?;
+            let tls = Tls::new(&config, &encryption, settings.user_home.as_deref())?;
             config.application_name("kdata");
-            return Ok(Self { config, started: None });
+            return Ok(Self { config, tls, started: None });
         }
         let cluster = Cluster::locate(settings)?;
         let started = cluster.ensure_running().await?;
         let mut config = cluster.config(target.database());
         config.application_name("kdata");
-        let place = Self { config, started: Some(started) };
-        place.create_database(&cluster, target).await?;
+        let place = Self { config, tls: Tls::none(), started: Some(started) };
+        place.create_database(target).await?;
         Ok(place)
     }
 
@@ -82,8 +81,8 @@ impl Place {
         Ok(settings.database_url.is_some() || cluster::home(settings)?.join("data/PG_VERSION").exists())
     }
 
-    async fn create_database(&self, cluster: &Cluster, target: Target) -> Result<()> {
-        let server = Self { config: cluster.config("postgres"), started: None }.connect().await?;
+    async fn create_database(&self, target: Target) -> Result<()> {
+        let server = self.beside("postgres").connect().await?;
         let name = target.database();
         let exists = server
             .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])
@@ -109,17 +108,21 @@ impl Place {
     fn beside(&self, name: &str) -> Self {
         let mut config = self.config.clone();
         config.dbname(name);
-        Self { config, started: None }
+        Self { config, tls: self.tls.clone(), started: None }
     }
 
     async fn try_connect(&self) -> std::result::Result<Client, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("the connection ended: {error}");
-            }
-        });
-        Ok(client)
+        Ok(self.tls.connect(&self.config).await?.0)
+    }
+
+    /// What connections are protected by, in words; `None` where they do not leave the machine's sockets.
+    pub async fn protection(&self) -> Result<Option<String>> {
+        use tokio_postgres::config::Host;
+        if !self.config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) {
+            return Ok(None);
+        }
+        let (_, encrypted) = self.tls.connect(&self.config).await.map_err(|e| cannot_connect(&e))?;
+        Ok(Some(self.tls.describe(encrypted)))
     }
 
     /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata. Corrections may reach into as many compressed
@@ -184,13 +187,20 @@ impl Database {
 }
 
 fn cannot_connect(error: &tokio_postgres::Error) -> Error {
+    if let Some(refusal) = tls::refusal(error) {
+        return refusal;
+    }
     let what = format!("cannot connect to the database: {}", text(error));
     match error.code() {
         Some(code)
             if *code == SqlState::INVALID_PASSWORD
                 || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
         {
-            Error::Credentials { what, help: "check user and password in DATABASE_URL".into() }
+            let advice = error.as_db_error().and_then(|db| tls::advice(db.message()));
+            Error::Credentials {
+                what,
+                help: advice.unwrap_or("check user and password in DATABASE_URL").into(),
+            }
         }
         Some(code) if *code == SqlState::UNDEFINED_DATABASE => {
             Error::usage(what, "create it (CREATE DATABASE …), or correct the name in DATABASE_URL")

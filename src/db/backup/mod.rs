@@ -291,7 +291,7 @@ pub fn find(settings: &Settings, name: Option<&str>, database: &str) -> Result<P
 impl Place {
     /// One of PostgreSQL's programs, told how to connect. Not by its arguments: all users of the machine see those.
     fn program(&self, program: &Path) -> Command {
-        use tokio_postgres::config::Host;
+        use tokio_postgres::config::{ChannelBinding, Host, SslNegotiation};
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -312,8 +312,23 @@ impl Place {
         if let Some(password) = self.config.get_password() {
             command.env("PGPASSWORD", String::from_utf8_lossy(password).as_ref());
         }
+        if let Some(address) = self.config.get_hostaddrs().first() {
+            command.env("PGHOSTADDR", address.to_string());
+        }
+        match self.config.get_channel_binding() {
+            ChannelBinding::Disable => command.env("PGCHANNELBINDING", "disable"),
+            ChannelBinding::Require => command.env("PGCHANNELBINDING", "require"),
+            _ => &mut command,
+        };
+        if self.config.get_ssl_negotiation() == SslNegotiation::Direct {
+            command.env("PGSSLNEGOTIATION", "direct");
+        }
+        if let Some(options) = self.config.get_options() {
+            command.env("PGOPTIONS", options);
+        }
         // As kdata itself connects.
-        command.env("PGSSLMODE", "disable").env("PGDATABASE", self.name());
+        self.tls.tell(&mut command);
+        command.env("PGDATABASE", self.name());
         command
     }
 }
