@@ -128,7 +128,8 @@ fn is_since(run: &Run, due: Option<DateTime<Utc>>) -> bool {
 fn state_of(job: Job, due: Option<DateTime<Utc>>, first_seen: DateTime<Utc>) -> (State, Option<Run>) {
     let Job { unattended, by_hand } = job;
     let since = |run: &Option<Run>| run.clone().filter(|run| is_since(run, due));
-    let caught_up = since(&by_hand).filter(|run| run.ended_at.is_some());
+    // Who fails by hand has not caught up: no alert tells of it.
+    let caught_up = since(&by_hand).filter(|run| run.exit_code == Some(0));
     match (since(&unattended), caught_up) {
         (Some(run), _) if run.ended_at.is_some() => (State::Ok, Some(run)),
         (Some(run), _) if !run.is_cut_off() => (State::Running, Some(run)),
@@ -192,6 +193,7 @@ mod tests {
             now(&[killed, ("hand run stocks", run("20T18:20", Some(0)))], "20T18:30").0,
             State::ByHand
         );
+        assert_eq!(now(&[("hand run stocks", run("20T18:20", Some(4)))], "20T18:30").0, State::Overdue);
         let own = Run { process: std::process::id(), ..run("20T18:00", None) };
         assert_eq!(now(&[("run stocks", own)], "20T18:30").0, State::Running);
     }
