@@ -4,13 +4,13 @@
 //! A command is written down when it begins and when it ends, so that one that was killed shows as what it is.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::state;
+use crate::state::Document;
 
 /// What did not run for so long is forgotten: a line that fires once a year is not.
 const FORGOTTEN: TimeDelta = TimeDelta::days(400);
@@ -165,33 +165,24 @@ impl Book {
 /// The jobs of one state directory.
 #[derive(Clone, Debug)]
 pub struct Jobs {
-    folder: PathBuf,
+    book: Document<Book>,
 }
 
 impl Jobs {
     /// The jobs in the state directory.
     pub fn new(state: &Path) -> Self {
-        Self { folder: state.join("jobs") }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.join("book.json")
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> Result<T> {
-        state::private_folder(&self.folder)?;
-        state::document(&self.path(), change)
+        Self { book: Document::new(state.join("jobs")) }
     }
 
     /// What stands there, only looked at.
     pub fn book(&self) -> Book {
-        state::look(&self.path())
+        self.book.look()
     }
 
     /// This process begins a job.
     pub fn begin(&self, name: &str, by_hand: bool, now: DateTime<Utc>) -> Result<()> {
         let run = Run { started_at: now, ended_at: None, exit_code: None, process: std::process::id() };
-        self.change(|book| {
+        self.book.change(|book| {
             book.forget(now);
             *book.jobs.entry(cut(name).to_owned()).or_default().place(by_hand) = Some(run);
         })
@@ -199,7 +190,7 @@ impl Jobs {
 
     /// It ended.
     pub fn end(&self, name: &str, by_hand: bool, exit_code: u8, now: DateTime<Utc>) -> Result<()> {
-        self.change(|book| {
+        self.book.change(|book| {
             let run = book.jobs.get_mut(cut(name)).and_then(|job| job.place(by_hand).as_mut());
             // Another one began the same meanwhile: it is the last.
             if let Some(run) = run.filter(|run| run.process == std::process::id()) {
@@ -210,7 +201,7 @@ impl Jobs {
 
     /// A check sees lines: notes which of them are new, and returns what stands there then.
     pub fn see(&self, lines: impl Iterator<Item = (String, Vec<Call>)>, now: DateTime<Utc>) -> Result<Book> {
-        self.change(|book| {
+        self.book.change(|book| {
             for (line, calls) in lines {
                 let seen = book.lines.entry(line).or_insert(Seen { first: now, last: now, calls });
                 seen.last = now;
@@ -264,7 +255,9 @@ mod tests {
         let gone = Run { ended_at: None, process: u32::MAX, ..run };
         assert!(gone.is_cut_off());
         // The end of one does not end another that began the same.
-        jobs.change(|book| book.jobs.get_mut("doctor").unwrap().unattended = Some(gone.clone())).unwrap();
+        jobs.book
+            .change(|book| book.jobs.get_mut("doctor").unwrap().unattended = Some(gone.clone()))
+            .unwrap();
         jobs.end("doctor", false, 0, at("20T12:00")).unwrap();
         assert_eq!(jobs.book().last(&call("doctor", true)).unattended, Some(gone));
     }
@@ -295,11 +288,12 @@ mod tests {
         let line = ("0 10 * * 6 kdata db verify".to_owned(), vec![call("db verify", true)]);
         jobs.see([line].into_iter(), at("01T11:00")).unwrap();
         jobs.begin("doctor", false, at("01T10:00")).unwrap();
-        jobs.change(|book| {
-            let job = book.jobs["doctor"].clone();
-            book.jobs.extend((0..KEPT).map(|n| (format!("extract {n}"), job.clone())));
-        })
-        .unwrap();
+        jobs.book
+            .change(|book| {
+                let job = book.jobs["doctor"].clone();
+                book.jobs.extend((0..KEPT).map(|n| (format!("extract {n}"), job.clone())));
+            })
+            .unwrap();
         jobs.begin("status", false, at("02T10:00")).unwrap();
         jobs.begin("load", false, at("02T10:00")).unwrap();
         let book = jobs.book();

@@ -2,9 +2,12 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::marker::PhantomData;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -50,22 +53,39 @@ fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// The same with a document of JSON. One that does not read (the disk was full, a power cut) is begun anew.
-pub fn document<D, T>(path: &Path, change: impl FnOnce(&mut D) -> T) -> Result<T>
-where
-    D: Default + serde::Serialize + serde::de::DeserializeOwned,
-{
-    locked(path, |text| {
-        let mut document = serde_json::from_str::<D>(text).unwrap_or_default();
-        let outcome = change(&mut document);
-        (serde_json::to_string(&document).expect("plain data"), outcome)
-    })
+/// A document of JSON in a private folder of its own, which processes share.
+#[derive(Clone, Debug)]
+pub struct Document<D> {
+    folder: PathBuf,
+    content: PhantomData<fn() -> D>,
 }
 
-/// A document of JSON as it stands, only looked at; an empty one where none is.
-pub fn look<D: Default + serde::de::DeserializeOwned>(path: &Path) -> D {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+impl<D: Default + Serialize + DeserializeOwned> Document<D> {
+    /// The document in a folder of the state directory.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, content: PhantomData }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("book.json")
+    }
+
+    /// Reads it, lets it be changed and writes it back, while nobody else can. One that does not read (the disk was full, a
+    /// power cut) is begun anew.
+    pub fn change<T>(&self, change: impl FnOnce(&mut D) -> T) -> Result<T> {
+        private_folder(&self.folder)?;
+        locked(&self.path(), |text| {
+            let mut document = serde_json::from_str::<D>(text).unwrap_or_default();
+            let outcome = change(&mut document);
+            (serde_json::to_string(&document).expect("plain data"), outcome)
+        })
+    }
+
+    /// As it stands, only looked at; an empty one where none is.
+    pub fn look(&self) -> D {
+        let text = std::fs::read_to_string(self.path()).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
 }
 
 /// A short name that differs where the texts differ.
@@ -95,16 +115,16 @@ mod tests {
     #[test]
     fn a_document_is_kept_shortened_and_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list.json");
-        let push = |n: u32| document(&path, |list: &mut Vec<u32>| list.push(n)).unwrap();
+        let list = Document::<Vec<u32>>::new(folder.path().join("list"));
+        let push = |n: u32| list.change(|list| list.push(n)).unwrap();
         push(1);
         push(22);
-        assert_eq!(look::<Vec<u32>>(&path), [1, 22]);
-        document(&path, |list: &mut Vec<u32>| list.truncate(1)).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[1]");
-        std::fs::write(&path, "[1, 2").unwrap();
-        assert_eq!(look::<Vec<u32>>(&path), [0; 0]);
+        assert_eq!(list.look(), [1, 22]);
+        list.change(|list| list.truncate(1)).unwrap();
+        assert_eq!(std::fs::read_to_string(list.path()).unwrap(), "[1]");
+        std::fs::write(list.path(), "[1, 2").unwrap();
+        assert_eq!(list.look(), [0; 0]);
         push(3);
-        assert_eq!(look::<Vec<u32>>(&path), [3]);
+        assert_eq!(list.look(), [3]);
     }
 }

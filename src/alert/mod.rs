@@ -6,7 +6,7 @@
 
 mod send;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use send::{Channel, Outcome, Ping, ping, send};
 
 use crate::error::Result;
-use crate::state;
+use crate::state::Document;
 
 /// The version of what a webhook and a command get.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -159,7 +159,7 @@ impl Book {
 /// The alerts of one state directory.
 #[derive(Clone, Debug)]
 pub struct Alerts {
-    folder: PathBuf,
+    book: Document<Book>,
     window: TimeDelta,
 }
 
@@ -167,26 +167,17 @@ impl Alerts {
     /// The alerts in the state directory; the same failure is told once within the window.
     pub fn new(state: &Path, window: std::time::Duration) -> Self {
         let window = TimeDelta::from_std(window).unwrap_or(FORGOTTEN);
-        Self { folder: state.join("alerts"), window }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.join("book.json")
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> Result<T> {
-        state::private_folder(&self.folder)?;
-        state::document(&self.path(), change)
+        Self { book: Document::new(state.join("alerts")), window }
     }
 
     /// What stands there, only looked at.
     pub fn book(&self) -> Book {
-        state::look(&self.path())
+        self.book.look()
     }
 
     /// A job failed: is that to be told? Where the state directory cannot be written (the disk is full) it is.
     pub fn failed(&self, job: &str, exit_code: u8, message: &str, now: DateTime<Utc>) -> bool {
-        let kept = self.change(|book| book.failed(job, exit_code, message, now, self.window));
+        let kept = self.book.change(|book| book.failed(job, exit_code, message, now, self.window));
         kept.unwrap_or_else(|error| {
             tracing::warn!("alerts: {error}");
             true
@@ -199,7 +190,7 @@ impl Alerts {
         if !self.book().problems.iter().any(|problem| problem.job == job) {
             return Vec::new();
         }
-        self.change(|book| book.recovered(job)).unwrap_or_else(|error| {
+        self.book.change(|book| book.recovered(job)).unwrap_or_else(|error| {
             tracing::warn!("alerts: {error}");
             Vec::new()
         })
@@ -210,12 +201,12 @@ impl Alerts {
         if self.book().waiting.is_empty() {
             return Vec::new();
         }
-        self.change(|book| std::mem::take(&mut book.waiting)).unwrap_or_default()
+        self.book.change(|book| std::mem::take(&mut book.waiting)).unwrap_or_default()
     }
 
     /// Keeps what was not delivered.
     pub fn keep(&self, waiting: Vec<Waiting>) -> Result<()> {
-        self.change(|book| {
+        self.book.change(|book| {
             book.waiting.extend(waiting);
             let surplus = book.waiting.len().saturating_sub(WAITING);
             book.waiting.drain(..surplus);
