@@ -104,6 +104,9 @@ DECLARE
     rows bigint;
     filled bigint := 0;
 BEGIN
+    -- Staged rows are runs in order, a session each: the default of 4 MB merges too many of them, and from 64 MB on they are
+    -- sorted as if they were in no order (all of it for 6.50 M rows: 6.4 s, 6.0 s with 16 MB, 8.6 s with 256 MB).
+    PERFORM set_config('work_mem', '16MB', true);
     PERFORM set_config('timescaledb.enable_direct_compress_insert', 'on', true);
     PERFORM set_config('timescaledb.enable_direct_compress_insert_sort_batches', 'off', true);
     -- Which sessions changed is kept by us, and their rollups are made anew by force.

@@ -29,5 +29,3 @@ FROM (
     WHERE f.batch_id = {batch} AND f.severity = 'slice' AND f.time IS NOT NULL
 ) AS t
 GROUP BY time;
-
-ANALYZE {staging};

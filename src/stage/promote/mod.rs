@@ -240,6 +240,9 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
         transaction.batch_execute(&query).await.map_err(&doing)?;
     }
     transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
+    if !batch.dataset.is_intraday() {
+        analyze(&transaction, batch).await?;
+    }
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM {}", staging::table(batch.id));
     transaction.batch_execute(&view).await.map_err(&doing)?;
     let (held, mut remarks) = match batch.dataset.kind {
@@ -438,6 +441,12 @@ async fn gates(
     })
 }
 
+/// Lets the server know the staged rows before it plans with them.
+async fn analyze(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
+    let query = format!("ANALYZE {}", staging::table(batch.id));
+    transaction.batch_execute(&query).await.map_err(failed("cannot analyze the staged rows"))
+}
+
 /// The columns that the batch brings besides the key.
 fn provided(batch: &Batch) -> Vec<&'static str> {
     let dataset = batch.dataset;
@@ -451,6 +460,10 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
     let written = match (dataset.kind, empty) {
         (Kind::Series, Some(range)) => empty::fill(transaction, batch, &provided(batch), range).await?,
         (Kind::Series, None) => {
+            // The checks of minutes look at their days, and filling looks at nothing.
+            if dataset.is_intraday() {
+                analyze(transaction, batch).await?;
+            }
             let key = "SELECT ops.key_range($1, $2, $3)";
             let (from, to) = batch.range;
             let keyed = transaction.execute(key, &[&dataset.table, &from, &to]).await;
