@@ -29,8 +29,10 @@ impl Own {
     fn new(backend: &str) -> Self {
         let mut work = Work::new();
         work.set("KDATA_BACKEND", backend);
-        work.kdata("db migrate --demo").ok();
+        work.kdata("db start").ok();
         let url = work.kdata("db url").ok().trim().to_owned();
+        work.set("DATABASE_URL", &url).kdata("db migrate --demo").ok();
+        work.unset("DATABASE_URL");
         // The codes of the simulated roster, some of them.
         let stocks =
             work.sh("kdata -q extract stocks --source sim --seed 7 --date 2026-11-16 | grep ',STOCK,'").ok();

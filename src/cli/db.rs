@@ -41,7 +41,7 @@ enum Command {
     },
     /// Make or update the schema; safe to run at any time
     Migrate {
-        /// A database for simulated data; it stays one
+        /// The demo's own database; or make `DATABASE_URL` one for simulated data, which it stays
         #[arg(long)]
         demo: bool,
     },
@@ -188,17 +188,10 @@ fn print_url(context: &Context, reader: bool, demo: bool) -> Result<()> {
 
 fn migrate(context: &Context, demo: bool) -> Result<()> {
     let migrated = crate::stage::block_on(async {
-        let place = Place::resolve(&context.settings, Target::Main).await?;
+        let own = demo && context.settings.database_url.is_none();
+        let place = Place::resolve(&context.settings, if own { Target::Demo } else { Target::Main }).await?;
         let kind = if demo { Kind::Demo } else { Kind::Live };
         migrate::migrate(&mut place.connect().await?, kind, context.settings.backend, &context.calendar).await
     })?;
-    let what = match migrated.applied.as_slice() {
-        [] => "nothing to do".to_owned(),
-        names => format!("applied {}", names.join(", ")),
-    };
-    context.printer.receipt(format!(
-        "{what}; a {} database, {} storage",
-        migrated.kind,
-        migrated.backend.as_str()
-    ))
+    context.printer.receipt(migrated)
 }

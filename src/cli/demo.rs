@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::language::{NEXT_STEPS, fill, say};
 use super::{Context, promote, report};
 use crate::dataset::{self, Dataset, Kind};
-use crate::db::{Database, Target};
+use crate::db::migrate::{self, State};
+use crate::db::{Database, Place, Target};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::source::{Job, Source};
@@ -31,7 +32,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let printer = &context.printer;
     // The demo has a database of its own in the private cluster, whatever DATABASE_URL says.
     let settings = Settings { database_url: None, ..context.settings.clone() };
-    let database = block_on(Database::open(&settings, Target::Demo, &context.calendar))?;
+    let database = block_on(database(&settings, context)).map_err(or_anew)?;
     let last = context.last_over()?;
     let (first_day, _) = context.calendar.covers();
     let sessions = context.calendar.sessions(first_day, last);
@@ -58,6 +59,28 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     ))?;
     printer.remark(format!("\nkdata demo: done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// The demo's database. One that an older kdata made is brought up to date: nobody else's work depends on it.
+async fn database(settings: &Settings, context: &Context) -> Result<Database> {
+    let mut client = Place::resolve(settings, Target::Demo).await?.connect().await?;
+    if migrate::settled_state(&client).await? == State::Older {
+        let (kind, calendar) = (migrate::Kind::Demo, &context.calendar);
+        let migrated = migrate::migrate(&mut client, kind, settings.backend, calendar).await?;
+        context.printer.remark(format!("The demo's database was of an older kdata: {migrated}"));
+    }
+    Database::open(settings, Target::Demo, &context.calendar).await
+}
+
+/// Where real data would need another kdata, simulated ones are made again.
+fn or_anew(error: Error) -> Error {
+    let Error::Refused { what, .. } = error else { return error };
+    let url = "psql \"$(DATABASE_URL= kdata db url)\"";
+    let help = format!(
+        "nothing in the demo's database is real: {url} -c 'DROP DATABASE {}', and the demo makes it anew",
+        Target::Demo.database()
+    );
+    Error::Refused { what, help }
 }
 
 /// A session has 220 times as many minute bars as daily ones, and lists say the same day after day: the last sessions

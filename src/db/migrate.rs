@@ -143,6 +143,16 @@ pub struct Migrated {
     pub backend: Backend,
 }
 
+impl fmt::Display for Migrated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.applied.as_slice() {
+            [] => f.write_str("nothing to do")?,
+            names => write!(f, "applied {}", names.join(", "))?,
+        }
+        write!(f, "; a {} database, {} storage", self.kind, self.backend.as_str())
+    }
+}
+
 /// Looks what a database holds. A newer schema, or a script that was changed after it was applied, is refused.
 pub async fn state(client: &Client) -> Result<State> {
     let doing = failed("cannot read the schema's version");
