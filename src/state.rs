@@ -74,11 +74,24 @@ impl<D: Default + Serialize + DeserializeOwned> Document<D> {
     /// power cut) is begun anew.
     pub fn change<T>(&self, change: impl FnOnce(&mut D) -> T) -> Result<T> {
         private_folder(&self.folder)?;
-        locked(&self.path(), |text| {
-            let mut document = serde_json::from_str::<D>(text).unwrap_or_default();
-            let outcome = change(&mut document);
-            (serde_json::to_string(&document).expect("plain data"), outcome)
-        })
+        let cannot = |e| Error::io(format!("cannot keep {}", self.path().display()), e);
+        let lock = open(&self.folder.join("lock")).map_err(cannot)?;
+        lock.lock().map_err(cannot)?;
+        let mut document = self.look();
+        let before = serde_json::to_string(&document).expect("plain data");
+        let outcome = change(&mut document);
+        let after = serde_json::to_string(&document).expect("plain data");
+        if after != before {
+            // Whole or not at all: others look without the lock, and a disk may be full.
+            let new = self.folder.join("book.json.new");
+            let written = open(&new).and_then(|mut file| {
+                file.set_len(0)?;
+                file.write_all(after.as_bytes())?;
+                file.sync_all()
+            });
+            written.and_then(|()| std::fs::rename(&new, self.path())).map_err(cannot)?;
+        }
+        Ok(outcome)
     }
 
     /// As it stands, only looked at; an empty one where none is.

@@ -10,6 +10,7 @@ use crate::support::{DATASETS, Db, NOW, Run, Sheet, Work, on_both_backends};
 
 on_both_backends! {
     all_is_well_on_one_screen
+    a_session_that_is_missing_before_the_last_is_told
     what_waits_or_is_held_is_told
     what_did_not_end_well_is_told
     the_machine_is_looked_at
@@ -113,6 +114,28 @@ fn all_is_well_on_one_screen(db: &Db) {
     let quiet = db.kdata("-q status");
     assert_eq!(quiet.code, 3);
     assert!(quiet.stdout.contains("FAILED"), "{quiet:#?}");
+}
+
+fn a_session_that_is_missing_before_the_last_is_told(db: &Db) {
+    let (db, _) = well(db);
+    // Its run failed, and that of the next session did not.
+    let of_it = "time = (SELECT DISTINCT time FROM market.ohlcv_daily ORDER BY time LIMIT 1 OFFSET 1)";
+    let session = db.value(&format!("SELECT DISTINCT time FROM market.ohlcv_daily WHERE {of_it}"));
+    db.rows(&format!("DELETE FROM market.session_status WHERE dataset = 'ohlcv' AND {of_it}"));
+    let told = only(&db, "gaps", "failed");
+    assert!(
+        told.contains(&format!("ohlcv {session}: absent")) && told.contains("→ kdata run ohlcv --due"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_private_server_that_is_down_is_told_and_left_so() {
+    let work = Work::new();
+    work.kdata("db start").ok();
+    work.kdata("db stop").ok();
+    work.kdata("status").fails(4, &["the private server does not run", "kdata db start"]);
+    assert!(work.kdata("db status").ok().contains("stopped"));
 }
 
 fn what_waits_or_is_held_is_told(db: &Db) {

@@ -196,20 +196,29 @@ impl Alerts {
         })
     }
 
-    /// Takes what waits, to try it again.
-    pub fn take_waiting(&self) -> Vec<Waiting> {
-        if self.book().waiting.is_empty() {
-            return Vec::new();
-        }
-        self.book.change(|book| std::mem::take(&mut book.waiting)).unwrap_or_default()
-    }
-
-    /// Keeps what was not delivered.
+    /// Keeps what is to be delivered, before it is: who is killed meanwhile has it told by the next run.
     pub fn keep(&self, waiting: Vec<Waiting>) -> Result<()> {
         self.book.change(|book| {
             book.waiting.extend(waiting);
             let surplus = book.waiting.len().saturating_sub(WAITING);
             book.waiting.drain(..surplus);
+        })
+    }
+
+    /// What was tried has been delivered, or was not for a reason.
+    pub fn tried(&self, tried: &[(Waiting, Outcome)]) -> Result<()> {
+        self.book.change(|book| {
+            book.waiting.retain_mut(|waiting| {
+                let is_same = |one: &Waiting| one.alert == waiting.alert && one.to == waiting.to;
+                match tried.iter().find(|(one, _)| is_same(one)) {
+                    Some((_, Ok(()))) => false,
+                    Some((_, Err(why))) => {
+                        why.clone_into(&mut waiting.why);
+                        true
+                    }
+                    None => true,
+                }
+            });
         })
     }
 }
@@ -285,8 +294,12 @@ mod tests {
             why: "it answered 500".into(),
         };
         alerts.keep((0..WAITING + 3).map(waiting).collect()).unwrap();
-        let kept = alerts.take_waiting();
+        let kept = alerts.book().waiting;
         assert_eq!((kept.len(), kept[0].alert.job.as_str()), (WAITING, "3"));
-        assert!(alerts.take_waiting().is_empty());
+        let tried: Vec<_> = kept.into_iter().map(|one| (one, Ok(()))).collect();
+        alerts.tried(&tried[1..]).unwrap();
+        alerts.tried(&[(tried[0].0.clone(), Err("it answered 503".into()))]).unwrap();
+        let left = alerts.book().waiting;
+        assert_eq!((left.len(), left[0].why.as_str()), (1, "it answered 503"));
     }
 }

@@ -465,6 +465,7 @@ static TEXTS: &[(&str, &str)] = &[
     ("FAILED", "실패"),
     ("database", "데이터베이스"),
     ("freshness", "최신성"),
+    ("gaps", "누락"),
     ("failed runs", "실패한 실행"),
     ("backfills", "과거 수집"),
     ("rollups", "분봉 집계"),

@@ -109,13 +109,17 @@ impl<'a> Run<'a> {
         written(jobs.end(&job, !unattended, code, now));
         let Some(watch) = watch else { return };
         if context.settings.alerts.is_set() {
-            let mut due: Vec<(Alert, Channel)> =
-                watch.alerts.take_waiting().into_iter().map(|waiting| (waiting.alert, waiting.to)).collect();
+            let mut new = Vec::new();
             if let Some(alert) = watch.alert(&job, outcome, code, (context.now, now)) {
                 let channels = Channel::of(&context.settings.alerts);
-                due.extend(channels.into_iter().map(|to| (alert.clone(), to)));
+                let why = "its run ended before it was told".to_owned();
+                new.extend(channels.into_iter().map(|to| Waiting {
+                    alert: alert.clone(),
+                    to,
+                    why: why.clone(),
+                }));
             }
-            deliver(due, &watch.alerts, context);
+            deliver(new, &watch.alerts, context);
         }
         // Its beginning must not arrive after its end.
         if let Some(start) = watch.start {
@@ -164,26 +168,27 @@ impl Watch {
     }
 }
 
-fn deliver(due: Vec<(Alert, Channel)>, alerts: &Alerts, context: &Context) {
+/// Delivers what is new, and what waits since earlier runs.
+fn deliver(new: Vec<Waiting>, alerts: &Alerts, context: &Context) {
+    let mut due = alerts.book().waiting;
+    due.extend(new.iter().cloned());
     if due.is_empty() {
         return;
     }
-    let outcomes = alert::send(&due, &context.settings);
-    let mut waiting = Vec::new();
-    for ((alert, to), outcome) in due.into_iter().zip(outcomes) {
+    let kept = if new.is_empty() { Ok(()) } else { alerts.keep(new) };
+    let what: Vec<(Alert, Channel)> = due.iter().map(|one| (one.alert.clone(), one.to)).collect();
+    let outcomes = alert::send(&what, &context.settings);
+    let tried: Vec<(Waiting, Outcome)> = due.into_iter().zip(outcomes).collect();
+    for (Waiting { alert, to, .. }, outcome) in &tried {
         if let Err(why) = outcome {
             context.printer.warning(format!(
                 "{} was not told of `kdata {}`: {why}; the next run tries again",
                 to.setting(),
                 alert.job
             ));
-            waiting.push(Waiting { alert, to, why });
         }
     }
-    if waiting.is_empty() {
-        return;
-    }
-    if let Err(error) = alerts.keep(waiting) {
+    if let Err(error) = kept.and(alerts.tried(&tried)) {
         context.printer.warning(format!("what was not told is not kept: {error}"));
     }
 }

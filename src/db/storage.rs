@@ -184,6 +184,8 @@ pub async fn compress(client: &mut Client, part: &Part) -> Result<i64> {
         let transaction = client.transaction().await.map_err(&doing)?;
         let lock = "SELECT pg_advisory_xact_lock(hashtext('kdata.promote'), hashtext($1))";
         transaction.execute(lock, &[&part.dataset.name]).await.map_err(&doing)?;
+        // Rather another night than readers who queue behind this, which queues behind one of them.
+        transaction.batch_execute("SET LOCAL lock_timeout = '30s'").await.map_err(&doing)?;
         transaction.execute(*step, &[&part.name]).await.map_err(&doing)?;
         transaction.commit().await.map_err(&doing)?;
     }

@@ -1,6 +1,7 @@
 //! `DATABASE_URL`: what tokio-postgres reads of it, and what it says of encryption, which tokio-postgres knows in part only.
 
 use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
 
 use crate::error::{Error, Result};
 use crate::settings::Secret;
@@ -70,6 +71,13 @@ pub fn parse(url: &Secret) -> Result<(Config, Encryption)> {
     let mut config: Config = rest.parse().map_err(|_| {
         Error::usage("DATABASE_URL does not read", "write it like postgresql://user:password@host:5432/name")
     })?;
+    // What was not seen here must not go unheeded.
+    if encryption.mode.is_none() && config.get_ssl_mode() != SslMode::Prefer {
+        return Err(Error::usage(
+            "the sslmode in DATABASE_URL does not read",
+            "write an @ in user or password as %40",
+        ));
+    }
     // Certificates are checked for a host's name, or else its address.
     if config.get_hosts().is_empty() {
         for address in config.get_hostaddrs().to_vec() {
@@ -234,6 +242,10 @@ mod tests {
             ("postgresql://u:hunter2@h/n?sslcrl=hunter2", "does not know sslcrl"),
             ("postgresql://u:hunter2@h/n?ssl=hunter2", "does not read"),
             ("host=h password='hunter2 sslmode=require", "does not read"),
+            (
+                "postgresql://h/n?user=me@corp&password=hunter2&sslmode=require",
+                "the sslmode in DATABASE_URL does not read",
+            ),
         ] {
             let error = parse(&Secret::new(url.into())).unwrap_err();
             let told = format!("{error:?}");

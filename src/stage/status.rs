@@ -11,14 +11,16 @@ use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
 use super::doctor::{self, Health};
-use super::report::{Asked, Freshness, freshness};
+use super::report::{self, Asked, Freshness, freshness};
+use crate::dataset;
 use crate::db::backup::{self, Kept};
+use crate::db::cluster::Cluster;
 use crate::db::{Database, Place, Target, cluster, failed};
 use crate::error::{Error, Result};
 use crate::market::{Calendar, kst_date};
 use crate::settings::Settings;
 use crate::source::http::{Quota, Used};
-use crate::source::{self, Source};
+use crate::source::{self, Source, published};
 
 const FAILING: &str = include_str!("../../sql/report/failing.sql");
 const DOING: &str = "cannot look at the database's state";
@@ -29,6 +31,8 @@ const BATCH_WAITS: TimeDelta = TimeDelta::hours(1);
 const WINDOW_TAKES: TimeDelta = TimeDelta::hours(2);
 /// Rollups are brought up to date right after a promote.
 const ROLLUPS_TAKE: TimeDelta = TimeDelta::minutes(15);
+/// What `due` says of a session of which single names are here.
+const SOME: &str = "only some of the names";
 /// The newest backup may be so old.
 const BACKUP_AGE: TimeDelta = TimeDelta::days(2);
 /// The newest backup that was verified may be so old: one a week is.
@@ -119,6 +123,7 @@ pub enum Judge {
 pub static CHECKS: &[Check] = &[
     Check { name: "database", judge: Judge::Database(database) },
     Check { name: "freshness", judge: Judge::Database(fresh) },
+    Check { name: "gaps", judge: Judge::Database(gaps) },
     Check { name: "staged", judge: Judge::Database(staged) },
     Check { name: "failed runs", judge: Judge::Database(runs) },
     Check { name: "backfills", judge: Judge::Database(backfills) },
@@ -151,11 +156,22 @@ pub struct Held {
     pub name: String,
     /// Why it cannot be judged, where the calendar does not reach today.
     pub freshness: std::result::Result<Vec<Freshness>, String>,
+    pub gaps: Vec<Gap>,
     pub staged: Vec<Staged>,
     pub failing: Vec<Failing>,
     pub backfills: Vec<Unfinished>,
     pub rollups: Vec<Pending>,
     pub backups: Vec<Kept>,
+}
+
+/// A session before the last one of a dataset that is not here as its source has it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Gap {
+    pub dataset: &'static str,
+    pub session: NaiveDate,
+    /// `absent`, `provisional`, `only some of the names`.
+    pub state: String,
 }
 
 /// A batch that is not promoted.
@@ -250,6 +266,15 @@ pub fn look(settings: &Settings, calendar: &Calendar, now: DateTime<Utc>) -> Res
 
 async fn held(machine: &Machine<'_>) -> Result<Held> {
     let Machine { settings, calendar, now, .. } = *machine;
+    let is_stopped = settings.database_url.is_none() && !Cluster::locate(settings)?.status().await.running;
+    if Place::exists(settings)? && is_stopped {
+        // Whoever looks must not mend it: a server that a check started ends with the check under systemd.
+        return Err(Error::Source {
+            what: "the private server does not run".into(),
+            help: "`kdata db start` starts it; at boot: a line `@reboot` in the crontab, or kdata-db.service"
+                .into(),
+        });
+    }
     if !Place::exists(settings)? {
         return Err(Error::Source {
             what: "there is no database yet".into(),
@@ -274,16 +299,50 @@ async fn held(machine: &Machine<'_>) -> Result<Held> {
     } else {
         Err(format!("cannot be told: the calendar does not cover {today}"))
     };
+    let gaps = match &freshness {
+        Ok(all) => held_gaps(&client, machine, all).await?,
+        Err(_) => Vec::new(),
+    };
     Ok(Held {
         about,
         name: database.place.name().to_owned(),
         freshness,
+        gaps,
         staged: waiting(&client).await?,
         failing: failing(&client, now).await?,
         backfills: unfinished(&client).await?,
         rollups: pending(&client).await?,
         backups: backup::list(&backup::folder(settings)?),
     })
+}
+
+/// Freshness looks at the last session; one before it may be missing all the same, when its run failed and the next
+/// one's did not.
+async fn held_gaps(client: &Client, machine: &Machine<'_>, all: &[Freshness]) -> Result<Vec<Gap>> {
+    let mut gaps = Vec::new();
+    for one in all {
+        let (Some(dataset), Some(last)) = (dataset::find(&one.dataset), one.last_session) else { continue };
+        let source = one.source.as_deref().and_then(Source::find);
+        // What a source tells of the present only, and what has not settled yet, nobody can mend.
+        let can_be_had = |session: NaiveDate| {
+            source.is_none_or(|source| {
+                let then = machine.now - report::GRACE;
+                published::state(source, dataset.name, session, machine.calendar, then)
+                    == published::State::Final
+            })
+        };
+        let due = report::due(client, dataset, last, None).await?;
+        // Who collects single names only has no other sessions.
+        let some_are_all = due.iter().any(|(_, state)| state != SOME) || due.len() < report::RECENT.into();
+        gaps.extend(
+            due.into_iter()
+                .filter(|(session, state)| {
+                    *session < last && (some_are_all || state != SOME) && can_be_had(*session)
+                })
+                .map(|(session, state)| Gap { dataset: dataset.name, session, state }),
+        );
+    }
+    Ok(gaps)
 }
 
 async fn waiting(client: &Client) -> Result<Vec<Staged>> {
@@ -390,6 +449,16 @@ fn few<T>(all: &[T], of: impl Fn(&T) -> Verdict) -> Vec<Verdict> {
         told.push(Verdict { state: last, found, remedy: String::new() });
     }
     told
+}
+
+fn gaps(_: &Machine<'_>, held: &Held) -> Verdict {
+    let one = |gap: &Gap| {
+        Verdict::failed(
+            format!("{} {}: {}", gap.dataset, gap.session, gap.state),
+            format!("kdata run {} --due", gap.dataset),
+        )
+    };
+    Verdict::of(&few(&held.gaps, one), "no recent session is missing")
 }
 
 fn staged(machine: &Machine<'_>, held: &Held) -> Verdict {

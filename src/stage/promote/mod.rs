@@ -240,7 +240,9 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
         transaction.batch_execute(&query).await.map_err(&doing)?;
     }
     transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
-    if !batch.dataset.is_intraday() {
+    // The checks of minutes look at their days. But rows are written compressed only where the server expects ten at least:
+    // unless it knows better it expects one in 200 in a range of times, which of a million is enough.
+    if !batch.dataset.is_intraday() || batch.rows < 1_000_000 {
         analyze(&transaction, batch).await?;
     }
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM {}", staging::table(batch.id));
@@ -460,7 +462,6 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
     let written = match (dataset.kind, empty) {
         (Kind::Series, Some(range)) => empty::fill(transaction, batch, &provided(batch), range).await?,
         (Kind::Series, None) => {
-            // The checks of minutes look at their days, and filling looks at nothing.
             if dataset.is_intraday() {
                 analyze(transaction, batch).await?;
             }
