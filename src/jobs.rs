@@ -130,7 +130,9 @@ impl Book {
         let mut last = Job::default();
         for (_, job) in self.jobs.iter().filter(|(name, _)| call.is_of(name)) {
             for by_hand in [false, true] {
-                let run = job.clone().place(by_hand).take();
+                // Whoever looks is no run of a call that could be anything.
+                let is_other = |run: &Run| call.is_whole || run.process != std::process::id();
+                let run = job.clone().place(by_hand).take().filter(is_other);
                 let place = last.place(by_hand);
                 if run.as_ref().map(|run| run.started_at) > place.as_ref().map(|run| run.started_at) {
                     *place = run;

@@ -1,6 +1,7 @@
 //! Delivery. URLs and the command's text are secrets: no message quotes them.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -177,6 +178,8 @@ fn command(alert: &Alert, command: Option<&Secret>) -> Outcome {
     let Some(command) = command else { return Err("it is no longer set".to_owned()) };
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command.reveal()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // With a group of its own: what it started is ended with it.
+    shell.process_group(0);
     let mut child = shell.spawn().map_err(|error| format!("it cannot be run: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that reads nothing is its own business.
@@ -189,6 +192,8 @@ fn command(alert: &Alert, command: Option<&Secret>) -> Outcome {
             Ok(Some(status)) => return Err(format!("it failed ({status})")),
             Ok(None) if begun.elapsed() < ANSWER => std::thread::sleep(Duration::from_millis(10)),
             Ok(None) => {
+                let group = format!("-{}", child.id());
+                let _ = Command::new("/bin/kill").args(["-9", "--", &group]).stderr(Stdio::null()).status();
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(format!("it took longer than {} s", ANSWER.as_secs()));
@@ -246,5 +251,15 @@ mod tests {
         assert_eq!(run("cat >/dev/null"), Ok(()));
         assert_eq!(run("true"), Ok(()));
         assert!(run("exit 3").unwrap_err().contains("exit status: 3"));
+        // What it started is gone as well.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("child");
+        let hangs = format!("sleep 60 & echo $! > {}; wait", file.display());
+        assert!(run(&hangs).unwrap_err().contains("longer than"));
+        let child = std::fs::read_to_string(file).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        // A zombie has no command line.
+        let left = std::fs::read_to_string(format!("/proc/{}/cmdline", child.trim())).unwrap_or_default();
+        assert!(!left.starts_with("sleep"), "{left}");
     }
 }

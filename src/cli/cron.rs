@@ -59,6 +59,8 @@ struct CheckArgs {
 
 /// One screen is so wide where nothing else is known.
 const WIDTH: u16 = 80;
+/// No crontab has so many bytes.
+const LARGEST: u64 = 64 * 1024;
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
@@ -112,12 +114,15 @@ fn crontab(file: Option<&Path>) -> Result<(String, String)> {
     let Some(file) = file else { return Ok(("the crontab".into(), cron::installed()?)) };
     let mut text = String::new();
     let (place, read) = if file == Path::new("-") {
-        ("the crontab".to_owned(), std::io::stdin().read_to_string(&mut text))
+        ("the crontab".to_owned(), std::io::stdin().take(LARGEST).read_to_string(&mut text))
     } else {
-        let read = std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text));
+        let read = std::fs::File::open(file).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
         (file.display().to_string(), read)
     };
     match read {
+        Ok(read) if read as u64 == LARGEST => {
+            Err(Error::usage(format!("{place} is too large for a crontab"), "name a crontab"))
+        }
         Ok(_) => Ok((place, text)),
         Err(e) => {
             Err(Error::usage(format!("{place} cannot be read: {e}"), "correct the path or its permissions"))
@@ -154,7 +159,15 @@ fn table(lines: &[Checked], place: &str, others: usize, context: &Context) -> St
     let title = fill("{place} at {time} KST", &[("place", say(place)), ("time", &at)]);
     let mut text =
         format!("{title}\n{}", printer::table(&header, &rows, &[0], context.width().or(Some(WIDTH))));
-    for line in lines.iter().filter(|line| !line.state.is_well()) {
+    // What a shell would read in another way is not given to be typed: its words are told without their quotes.
+    let is_plain = |c: char| c.is_alphanumeric() || " -_./:=,@%+".contains(c);
+    let can_be_typed = |line: &Checked| {
+        let joined = [" | ", " && ", " || ", "; "];
+        let words =
+            joined.iter().fold(line.command.clone(), |text, by| text.replace(&format!("{by}kdata "), " "));
+        words.chars().all(is_plain)
+    };
+    for line in lines.iter().filter(|line| !line.state.is_well() && can_be_typed(line)) {
         text.push_str(&format!("\n→ {}", line.command));
     }
     if others > 0 {

@@ -22,6 +22,9 @@ use cluster::{Cluster, Started};
 use migrate::{Backend, Kind, State};
 use tls::Tls;
 
+/// A server that takes connections but says nothing must not keep a job for ever.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Which database is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
@@ -121,14 +124,16 @@ impl Place {
         if !self.config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) {
             return Ok(None);
         }
-        let (_, encrypted) = self.tls.connect(&self.config).await.map_err(|e| cannot_connect(&e))?;
+        let connecting = tokio::time::timeout(PATIENCE, self.tls.connect(&self.config)).await;
+        let (_, encrypted) = connecting.map_err(|_| silent())?.map_err(|e| cannot_connect(&e))?;
         Ok(Some(self.tls.describe(encrypted)))
     }
 
     /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata. Corrections may reach into as many compressed
     /// rows as they touch, where TimescaleDB would stop at 100,000 in a transaction.
     pub async fn connect(&self) -> Result<Client> {
-        let client = self.try_connect().await.map_err(|e| cannot_connect(&e))?;
+        let connecting = tokio::time::timeout(PATIENCE, self.try_connect()).await.map_err(|_| silent())?;
+        let client = connecting.map_err(|e| cannot_connect(&e))?;
         client
             .batch_execute(
                 "SET timezone = 'Asia/Seoul'; SET client_min_messages = warning; SET search_path = public, pg_temp; \
@@ -183,6 +188,13 @@ impl Database {
             }
         };
         Ok(Self { place, kind, backend })
+    }
+}
+
+fn silent() -> Error {
+    Error::Source {
+        what: format!("the database did not answer within {} s", PATIENCE.as_secs()),
+        help: "does DATABASE_URL name a PostgreSQL server? Look at its log, then run the same again".into(),
     }
 }
 

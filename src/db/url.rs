@@ -1,7 +1,7 @@
 //! `DATABASE_URL`: what tokio-postgres reads of it, and what it says of encryption, which tokio-postgres knows in part only.
 
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 
 use crate::error::{Error, Result};
 use crate::settings::Secret;
@@ -71,12 +71,12 @@ pub fn parse(url: &Secret) -> Result<(Config, Encryption)> {
     let mut config: Config = rest.parse().map_err(|_| {
         Error::usage("DATABASE_URL does not read", "write it like postgresql://user:password@host:5432/name")
     })?;
-    // What was not seen here must not go unheeded.
-    if encryption.mode.is_none() && config.get_ssl_mode() != SslMode::Prefer {
-        return Err(Error::usage(
-            "the sslmode in DATABASE_URL does not read",
-            "write an @ in user or password as %40",
-        ));
+    // An @ behind the host makes a host of the parameters, with the password in it; and what encryption was asked for there
+    // must not go unheeded.
+    let is_odd = |host: &Host| matches!(host, Host::Tcp(name) if name.contains(['&', '=', '?']));
+    let is_unheeded = encryption.mode.is_none() && config.get_ssl_mode() != SslMode::Prefer;
+    if is_unheeded || config.get_hosts().iter().any(is_odd) {
+        return Err(Error::usage("DATABASE_URL does not read", "write an @ in user or password as %40"));
     }
     // Certificates are checked for a host's name, or else its address.
     if config.get_hosts().is_empty() {
@@ -190,7 +190,6 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio_postgres::config::Host;
 
     fn read(url: &str) -> (Config, Encryption) {
         parse(&Secret::new(url.into())).unwrap()
@@ -242,10 +241,7 @@ mod tests {
             ("postgresql://u:hunter2@h/n?sslcrl=hunter2", "does not know sslcrl"),
             ("postgresql://u:hunter2@h/n?ssl=hunter2", "does not read"),
             ("host=h password='hunter2 sslmode=require", "does not read"),
-            (
-                "postgresql://h/n?user=me@corp&password=hunter2&sslmode=require",
-                "the sslmode in DATABASE_URL does not read",
-            ),
+            ("postgresql://h/n?user=me@corp&password=hunter2&sslmode=require", "does not read"),
         ] {
             let error = parse(&Secret::new(url.into())).unwrap_err();
             let told = format!("{error:?}");

@@ -77,7 +77,7 @@ impl Line {
         digest(&format!("{} {}", self.schedule, self.command))
     }
 
-    /// What it calls, to be shown and to be typed.
+    /// What it calls, to be shown. Control characters of a file that is somebody else's do not reach the terminal.
     pub fn told(&self) -> String {
         let mut told = String::new();
         for (at, (after, call)) in self.calls.iter().enumerate() {
@@ -93,7 +93,7 @@ impl Line {
                 told.push_str(" …");
             }
         }
-        told
+        told.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
     }
 }
 
