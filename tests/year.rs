@@ -404,7 +404,8 @@ impl Drill {
             of_code(0),
             of_code(3)
         ));
-        assert!(of_code(0) > 0 && of_code(3) > 0);
+        // In the year the power is always back on a weekday at 10:00, after the check; the short form loses a weekend.
+        assert!(of_code(0) > 0 && (of_code(3) > 0 || is_whole_year()));
     }
 
     /// What the market did, counted by the market itself.
