@@ -73,10 +73,15 @@ impl Place {
 
     /// A connection to the main database where it runs; nothing is started or made for it.
     pub async fn connect_if_running(settings: &Settings) -> Result<Option<Client>> {
-        if settings.database_url.is_none() && !Cluster::locate(settings)?.status().await.running {
+        if !Self::is_running(settings).await? {
             return Ok(None);
         }
         Self::resolve(settings, Target::Main).await?.connect().await.map(Some)
+    }
+
+    /// Does its server run, as far as that is kdata's to know? One that `DATABASE_URL` names is somebody else's.
+    pub async fn is_running(settings: &Settings) -> Result<bool> {
+        Ok(settings.database_url.is_some() || Cluster::locate(settings)?.status().await.running)
     }
 
     /// Is there a database that could be asked, without making one?
@@ -118,22 +123,31 @@ impl Place {
         Ok(self.tls.connect(&self.config).await?.0)
     }
 
+    /// A bare connection, and whether it is encrypted.
+    async fn reach(&self) -> Result<(Client, bool)> {
+        let connecting = tokio::time::timeout(PATIENCE, self.tls.connect(&self.config)).await;
+        let outcome = connecting.map_err(|_| Error::Source {
+            what: format!("the database did not answer within {} s", PATIENCE.as_secs()),
+            help: "does DATABASE_URL name a PostgreSQL server? Look at its log, then run the same again"
+                .into(),
+        })?;
+        outcome.map_err(|e| cannot_connect(&e))
+    }
+
     /// What connections are protected by, in words; `None` where they do not leave the machine's sockets.
     pub async fn protection(&self) -> Result<Option<String>> {
         use tokio_postgres::config::Host;
         if !self.config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) {
             return Ok(None);
         }
-        let connecting = tokio::time::timeout(PATIENCE, self.tls.connect(&self.config)).await;
-        let (_, encrypted) = connecting.map_err(|_| silent())?.map_err(|e| cannot_connect(&e))?;
+        let (_, encrypted) = self.reach().await?;
         Ok(Some(self.tls.describe(encrypted)))
     }
 
     /// Opens a connection; times are Asia/Seoul's, as everywhere in kdata. Corrections may reach into as many compressed
     /// rows as they touch, where TimescaleDB would stop at 100,000 in a transaction.
     pub async fn connect(&self) -> Result<Client> {
-        let connecting = tokio::time::timeout(PATIENCE, self.try_connect()).await.map_err(|_| silent())?;
-        let client = connecting.map_err(|e| cannot_connect(&e))?;
+        let (client, _) = self.reach().await?;
         client
             .batch_execute(
                 "SET timezone = 'Asia/Seoul'; SET client_min_messages = warning; SET search_path = public, pg_temp; \
@@ -188,13 +202,6 @@ impl Database {
             }
         };
         Ok(Self { place, kind, backend })
-    }
-}
-
-fn silent() -> Error {
-    Error::Source {
-        what: format!("the database did not answer within {} s", PATIENCE.as_secs()),
-        help: "does DATABASE_URL name a PostgreSQL server? Look at its log, then run the same again".into(),
     }
 }
 

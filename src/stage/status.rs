@@ -14,7 +14,6 @@ use super::doctor::{self, Health};
 use super::report::{self, Asked, Freshness, freshness};
 use crate::dataset;
 use crate::db::backup::{self, Kept};
-use crate::db::cluster::Cluster;
 use crate::db::{Database, Place, Target, cluster, failed};
 use crate::error::{Error, Result};
 use crate::market::{Calendar, kst_date};
@@ -266,19 +265,18 @@ pub fn look(settings: &Settings, calendar: &Calendar, now: DateTime<Utc>) -> Res
 
 async fn held(machine: &Machine<'_>) -> Result<Held> {
     let Machine { settings, calendar, now, .. } = *machine;
-    let is_stopped = settings.database_url.is_none() && !Cluster::locate(settings)?.status().await.running;
-    if Place::exists(settings)? && is_stopped {
+    if !Place::exists(settings)? {
+        return Err(Error::Source {
+            what: "there is no database yet".into(),
+            help: "`kdata db start` makes the private cluster, or set DATABASE_URL".into(),
+        });
+    }
+    if !Place::is_running(settings).await? {
         // Whoever looks must not mend it: a server that a check started ends with the check under systemd.
         return Err(Error::Source {
             what: "the private server does not run".into(),
             help: "`kdata db start` starts it; at boot: a line `@reboot` in the crontab, or kdata-db.service"
                 .into(),
-        });
-    }
-    if !Place::exists(settings)? {
-        return Err(Error::Source {
-            what: "there is no database yet".into(),
-            help: "`kdata db start` makes the private cluster, or set DATABASE_URL".into(),
         });
     }
     let database = Database::open(settings, Target::Main, calendar).await?;

@@ -37,6 +37,9 @@ const STATE: &str = "CASE WHEN (SELECT s.state FROM ops.batches s WHERE s.batch_
 /// How long a promote waits for whoever else holds something that it needs, besides another promote.
 const LOCK_WAIT: &str = "30s";
 
+/// Of so many staged minutes the server expects enough without having looked at them.
+const ENOUGH_FOR_ANY_PLAN: u64 = 1_000_000;
+
 /// How to promote.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -242,7 +245,7 @@ async fn attempt(client: &mut Client, batch: &Batch, options: Options, run: Opti
     transaction.batch_execute(&fill(JOB, batch)).await.map_err(&doing)?;
     // The checks of minutes look at their days. But rows are written compressed only where the server expects ten at least:
     // unless it knows better it expects one in 200 in a range of times, which of a million is enough.
-    if !batch.dataset.is_intraday() || batch.rows < 1_000_000 {
+    if !batch.dataset.is_intraday() || batch.rows < ENOUGH_FOR_ANY_PLAN {
         analyze(&transaction, batch).await?;
     }
     let view = format!("CREATE TEMP VIEW staged AS SELECT * FROM {}", staging::table(batch.id));
@@ -462,7 +465,7 @@ async fn write(transaction: &Transaction<'_>, batch: &Batch, actions: &[actions:
     let written = match (dataset.kind, empty) {
         (Kind::Series, Some(range)) => empty::fill(transaction, batch, &provided(batch), range).await?,
         (Kind::Series, None) => {
-            if dataset.is_intraday() {
+            if dataset.is_intraday() && batch.rows >= ENOUGH_FOR_ANY_PLAN {
                 analyze(transaction, batch).await?;
             }
             let key = "SELECT ops.key_range($1, $2, $3)";
